@@ -1,0 +1,232 @@
+package config
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+)
+
+// maxReferences is how deep entries of models may refer to each other.
+const maxReferences = 8
+
+// providers gives each provider its type, base URL and deadlines, and the zero configuration its three vendors.
+func (d *decoder) providers(c *Config) {
+	if len(c.Providers) == 0 {
+		for _, name := range []string{TypeAnthropic, TypeOpenAI, TypeGemini} {
+			p := Provider{Name: name}
+			p.setDefaults()
+			c.Providers = append(c.Providers, p)
+		}
+	}
+	for i := range c.Providers {
+		p := &c.Providers[i]
+		path := join("providers", p.Name)
+		if strings.Contains(p.Name, "/") {
+			d.fail(d.at(path), path, `a provider's name has no "/": targets are cut there`)
+		}
+		if p.Type == "" {
+			p.Type = vendors[p.Name].providerType
+		}
+		if p.Type == "" {
+			d.fail(d.at(path), path, `no "type"; want %s`, strings.Join([]string{TypeAnthropic, TypeOpenAI, TypeOpenAICompatible, TypeGemini}, ", "))
+			continue
+		}
+		if !providerTypes[p.Type] {
+			continue // reported
+		}
+		if p.BaseURL == "" {
+			p.BaseURL = defaultBaseURL(p.Name, p.Type)
+		}
+		if p.BaseURL == "" && !d.said(join(path, "base_url")) {
+			d.fail(d.at(path), path, `no "base_url"; say where %s is served, with its version, as in https://host/v1`, p.Name)
+		}
+		p.BaseURL = strings.TrimRight(p.BaseURL, "/")
+		inherit(&p.Timeouts, c.Timeouts)
+		d.providerBounds(join(path, "timeouts"), &p.Timeouts)
+	}
+}
+
+func inherit(p *ProviderTimeouts, all Timeouts) {
+	p.TLSHandshake = cmp.Or(p.TLSHandshake, all.TLSHandshake)
+	p.Connect = cmp.Or(p.Connect, all.Connect)
+	p.DNS = cmp.Or(p.DNS, all.DNS)
+	p.UpstreamHeaders = cmp.Or(p.UpstreamHeaders, all.UpstreamHeaders)
+	p.UpstreamStream = cmp.Or(p.UpstreamStream, all.UpstreamStream)
+	p.Idle = cmp.Or(p.Idle, all.Idle)
+	p.NoProgress = cmp.Or(p.NoProgress, all.NoProgress)
+	p.Request = cmp.Or(p.Request, all.Request)
+	p.Keepalive = cmp.Or(p.Keepalive, all.KeepaliveUpstream)
+	p.DisconnectDrain = cmp.Or(p.DisconnectDrain, all.DisconnectDrain)
+}
+
+// resolver turns what targets and fallbacks refer to into provider and model.
+type resolver struct {
+	*decoder
+	c       *Config
+	entries map[string]*Model
+	names   []string // of entries and providers, for suggestions
+	failed  map[string]bool
+}
+
+func (d *decoder) resolve(c *Config) {
+	r := resolver{decoder: d, c: c, entries: map[string]*Model{}, failed: map[string]bool{}}
+	for i := range c.Models {
+		r.entries[c.Models[i].Name] = &c.Models[i]
+		r.names = append(r.names, c.Models[i].Name)
+	}
+	for _, p := range c.Providers {
+		r.names = append(r.names, p.Name)
+	}
+	resolved := make([]Model, len(c.Models))
+	for i, m := range c.Models {
+		resolved[i] = r.model(m)
+	}
+	c.Models = resolved
+}
+
+func (r *resolver) model(m Model) Model {
+	path := join("models", m.Name)
+	if len(m.Targets) == 0 {
+		r.fail(r.at(path), path, `no "targets"; give at least one provider/model`)
+	}
+	weighted := slices.ContainsFunc(m.Targets, func(t Target) bool { return t.Weight != 1 })
+	if m.Strategy == "" {
+		m.Strategy = "order"
+		if weighted {
+			m.Strategy = "weight"
+		}
+	}
+	if m.Strategy == "order" && weighted {
+		r.fail(r.at(path), path, "weights mean nothing under strategy: order; remove one of them")
+	}
+	if weighted && !slices.ContainsFunc(m.Targets, func(t Target) bool { return t.Weight > 0 }) {
+		r.fail(r.at(path), path, "every weight is 0; raise one")
+	}
+	fallbacks := m.Fallbacks
+	m.Targets = r.targets(m.Targets, []string{m.Name})
+	m.Fallbacks = Fallbacks{Any: r.fallbacks(m, fallbacks.Any)}
+	if fallbacks.ByReason != nil {
+		m.Fallbacks.ByReason = map[string][]Target{}
+	}
+	for _, reason := range fallbackReasons {
+		if list, ok := fallbacks.ByReason[reason]; ok {
+			m.Fallbacks.ByReason[reason] = r.fallbacks(m, list)
+		}
+	}
+	return m
+}
+
+// targets resolves list. trail is the chain of entries that led here.
+func (r *resolver) targets(list []Target, trail []string) []Target {
+	var out []Target
+	for _, t := range list {
+		direct, entry := r.target(t)
+		if direct != nil {
+			out = append(out, *direct)
+			continue
+		}
+		if entry == nil || r.loops(t, entry.Name, trail) {
+			continue
+		}
+		inner := r.targets(entry.Targets, append(slices.Clone(trail), entry.Name))
+		for i := range inner {
+			if t.Weight != 1 {
+				inner[i].Weight = t.Weight
+			}
+		}
+		out = append(out, inner...)
+	}
+	return out
+}
+
+// fallbacks resolves a list of m's: a reference stands for the entry's targets and then its own fallbacks.
+func (r *resolver) fallbacks(m Model, list []Target) []Target {
+	var out []Target
+	used := map[string]bool{}
+	for _, t := range m.Targets {
+		used[t.String()] = true
+	}
+	add := func(t Target) {
+		if t.Weight = 1; !used[t.String()] {
+			used[t.String()] = true
+			out = append(out, t)
+		}
+	}
+	var follow func(list []Target, trail []string)
+	follow = func(list []Target, trail []string) {
+		for _, t := range list {
+			direct, entry := r.target(t)
+			switch {
+			case direct != nil:
+				if len(trail) == 1 && used[direct.String()] {
+					r.once(t, "%s is tried already; remove it", direct)
+					continue
+				}
+				add(*direct)
+			case entry != nil && !r.loops(t, entry.Name, trail):
+				trail := append(slices.Clone(trail), entry.Name)
+				for _, inner := range r.targets(entry.Targets, trail) {
+					add(inner)
+				}
+				follow(entry.Fallbacks.Any, trail)
+			}
+		}
+	}
+	follow(list, []string{m.Name})
+	return out
+}
+
+// target finds what t refers to: a model of a provider, or another entry. Neither: it has been reported.
+func (r *resolver) target(t Target) (*Target, *Model) {
+	if t.Provider != "" {
+		return &t, nil
+	}
+	if t.ref == "" {
+		return nil, nil
+	}
+	provider, model, ok := splitTarget(t.ref)
+	if ok {
+		if _, known := r.c.Provider(provider); known {
+			t.Provider, t.Model = provider, model
+			return &t, nil
+		}
+	}
+	if entry, ok := r.entries[t.ref]; ok {
+		return nil, entry
+	}
+	if ok {
+		var known []string
+		for _, p := range r.c.Providers {
+			known = append(known, p.Name)
+		}
+		r.once(t, "unknown provider %q%s", provider, suggestion(provider, known))
+		return nil, nil
+	}
+	r.once(t, "%q is neither provider/model nor an entry of models%s", t.ref, suggestion(t.ref, r.names))
+	return nil, nil
+}
+
+// loops reports whether following t to the entry called name would go round or too deep.
+func (r *resolver) loops(t Target, name string, trail []string) bool {
+	if at := slices.Index(trail, name); at >= 0 {
+		circle := slices.Sorted(slices.Values(trail[at:]))
+		if key := strings.Join(circle, "\x00"); !r.failed[key] {
+			r.failed[key] = true // found again from each of its entries
+			r.once(t, "goes in a circle: %s", strings.Join(append(slices.Clone(trail[at:]), name), " → "))
+		}
+		return true
+	}
+	if len(trail) >= maxReferences {
+		r.once(t, "refers on through more than %d entries: %s", maxReferences, strings.Join(append(slices.Clone(trail), name), " → "))
+		return true
+	}
+	return false
+}
+
+// once reports a problem of t the first time: entries are followed from every entry that refers to them.
+func (r *resolver) once(t Target, format string, args ...any) {
+	if !r.failed[t.path] {
+		r.failed[t.path] = true
+		r.fail(r.at(t.path), t.path, format, args...)
+	}
+}
