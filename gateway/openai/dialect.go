@@ -1,0 +1,103 @@
+package openai
+
+import (
+	"io"
+	"sync"
+
+	"github.com/ccproxy/ccproxy/gateway"
+	"github.com/ccproxy/ccproxy/gateway/jsonscan"
+	"github.com/ccproxy/ccproxy/gateway/sse"
+)
+
+var (
+	_ gateway.Dialect       = (*chat)(nil)
+	_ gateway.UsageInjector = (*chat)(nil)
+	_ gateway.Dialect       = (*completions)(nil)
+	_ gateway.UsageInjector = (*completions)(nil)
+	_ gateway.Dialect       = (*responses)(nil)
+	_ gateway.Dialect       = (*inputTokens)(nil)
+	_ gateway.Dialect       = (*embeddings)(nil)
+)
+
+// family is the part of a dialect that all of OpenAI's APIs share.
+type family struct {
+	name, operation, path string
+	fields                fields
+	readers               sync.Pool // of *events
+}
+
+// Name implements [gateway.Dialect].
+func (f *family) Name() string { return f.name }
+
+// Family implements [gateway.Dialect].
+func (f *family) Family() string { return "openai" }
+
+// Operation implements [gateway.Dialect].
+func (f *family) Operation() string { return f.operation }
+
+// Path implements [gateway.Dialect]. A base URL of this family ends in the
+// version, as the vendor's SDK takes it.
+func (f *family) Path(*gateway.Call, string) string { return f.path }
+
+// Events implements [gateway.Dialect]. Streams of this family are server-sent
+// events whatever the content type says.
+func (f *family) Events(body io.Reader, _ string) gateway.EventReader {
+	e, ok := f.readers.Get().(*events)
+	if !ok {
+		e = &events{}
+	}
+	e.pool = &f.readers
+	e.sse.Reset(body, sse.Options{})
+	return e
+}
+
+// events reads server-sent events. It comes from a pool and returns to it.
+type events struct {
+	sse  sse.Reader
+	pool *sync.Pool // nil once released
+}
+
+// Next implements [gateway.EventReader].
+func (r *events) Next(e *gateway.Event) error {
+	in, err := r.sse.Next()
+	if err != nil {
+		return err
+	}
+	*e = gateway.Event{Raw: in.Raw, Name: in.Name, Data: in.Data, Tail: in.Tail, Partial: in.Partial}
+	return nil
+}
+
+// Buffered implements [gateway.EventReader].
+func (r *events) Buffered() bool { return r.sse.Buffered() }
+
+// Release implements [gateway.EventReader].
+func (r *events) Release() {
+	pool := r.pool
+	if pool == nil {
+		return
+	}
+	r.pool = nil
+	r.sse.Release()
+	pool.Put(r)
+}
+
+// setString stores the string at s in dst unless it is empty, absent or what
+// dst already holds.
+func setString(dst *string, doc []byte, s jsonscan.Span) {
+	if raw, ok := jsonscan.RawString(doc, s); ok && (len(raw) == 0 || string(raw) == *dst) {
+		return
+	}
+	if v, ok := jsonscan.String(doc, s); ok && v != "" {
+		*dst = clip(v)
+	}
+}
+
+// stringIs reports whether the value at s is the string want.
+func stringIs(doc []byte, s jsonscan.Span, want string) bool {
+	raw, ok := jsonscan.RawString(doc, s)
+	if ok {
+		return string(raw) == want
+	}
+	v, ok := jsonscan.String(doc, s)
+	return ok && v == want
+}
