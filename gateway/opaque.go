@@ -1,0 +1,232 @@
+package gateway
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/ccproxy/ccproxy/telemetry/names"
+)
+
+// serveOpaque serves every path that is no dialect's: pass-through of a known
+// provider's paths where the configuration allows them, else a clear refusal.
+func (g *Gateway) serveOpaque(w http.ResponseWriter, r *http.Request, rt *route) {
+	ctl := r.Context().Value(controlKey{}).(*control)
+	x := newExchange(ctl, r, rt.dialect)
+	ctx := context.WithoutCancel(r.Context())
+	rp := &reply{w: w, x: x, ctl: ctl}
+	g.recorder.Begin(ctx, x)
+	defer g.finish(ctx, rp)
+	stop := x.watch(r.Context())
+	defer stop()
+
+	if refused := g.refuseOther(rp, r); refused {
+		return
+	}
+	p := passthroughProvider(ctl.snapshot, r.URL.Path)
+	if p == nil {
+		// The client understands its own vendor's shape only.
+		e := unknownPath(r)
+		status, h, body := g.family(r).EncodeError(e, x.ID)
+		x.Err = e
+		rp.answer(status, h, body)
+		return
+	}
+	body, err := readOpaque(w, r, ctl.snapshot.Limits)
+	if err != nil {
+		rp.fail(err)
+		return
+	}
+	x.Body = body
+	x.readCaller()
+	x.Route = Route{Label: "default", Reason: names.RouteReasonPassthrough, Passthrough: true, Provider: p.Name}
+	x.Call.Action = opaquePath(p, r.URL.EscapedPath())
+	g.dispatchOpaque(ctx, rp, p)
+}
+
+// refuseOther answers what is known and not served: the WebSocket form of the
+// Responses API, a known path with another method, and Claude Code's probe.
+func (g *Gateway) refuseOther(rp *reply, r *http.Request) bool {
+	path := r.URL.Path
+	if path == "/api/hello" && (r.Method == http.MethodHead || r.Method == http.MethodGet) {
+		rp.answer(http.StatusOK, http.Header{"Content-Type": {"text/plain"}}, nil)
+		return true
+	}
+	known := g.exact[path]
+	if r.Method == http.MethodHead && known["GET"] != nil {
+		rp.answer(http.StatusOK, http.Header{"Content-Type": {"application/json"}}, nil)
+		return true
+	}
+	if known == nil {
+		return false
+	}
+	e := &Error{Type: names.ErrorInvalidRequestError, Origin: names.ErrorOriginCaller, Reason: names.RejectionInvalid,
+		Status: http.StatusMethodNotAllowed, Message: methodName(r.Method) + " is not allowed on " + clip(path)}
+	allow := make([]string, 0, len(known))
+	for m, rt := range known {
+		allow = append(allow, m)
+		rp.x.Dialect = rt.dialect
+	}
+	h := rp.w.Header()
+	h.Set("Allow", strings.Join(allow, ", "))
+	if strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
+		// Codex falls back to HTTP at once on 426, and after six attempts on 404.
+		e.Status, e.Message = http.StatusUpgradeRequired, "WebSockets are not served here; use HTTP with server-sent events"
+		h.Set("Upgrade", "HTTP/1.1")
+	}
+	rp.fail(e)
+	return true
+}
+
+// passthroughProvider finds the provider that lists path.
+func passthroughProvider(s *Snapshot, path string) *Provider {
+	if strings.Contains(path, "..") || strings.Contains(path, "//") {
+		return nil
+	}
+	for _, p := range s.Providers {
+		for _, allowed := range p.Passthrough {
+			prefix, wild := strings.CutSuffix(allowed, "*")
+			if path == allowed || wild && strings.HasPrefix(path, prefix) {
+				return p
+			}
+		}
+	}
+	return nil
+}
+
+// opaquePath is the path below a provider's base URL. OpenAI's ends in /v1.
+func opaquePath(p *Provider, path string) string {
+	if base := strings.TrimSuffix(p.BaseURL.EscapedPath(), "/"); base != "" && p.Family == "openai" {
+		if i := strings.LastIndexByte(base, '/'); i >= 0 {
+			if rest, ok := strings.CutPrefix(path, base[i:]+"/"); ok {
+				return "/" + rest
+			}
+		}
+	}
+	return path
+}
+
+func readOpaque(w http.ResponseWriter, r *http.Request, lim Limits) ([]byte, *Error) {
+	if len(r.TransferEncoding) > 0 {
+		w.Header().Set("Connection", "close")
+	}
+	if r.ContentLength > lim.Body {
+		return nil, tooLarge(lim.Body)
+	}
+	body, err := readAtMost(r.Body, lim.Body, r.ContentLength)
+	if err == errTooLarge {
+		w.Header().Set("Connection", "close")
+		return nil, tooLarge(lim.Body)
+	}
+	if err != nil {
+		e := Invalid("the request body could not be read to its end")
+		e.Err = err
+		return nil, e
+	}
+	return body, nil
+}
+
+// dispatchOpaque makes the one attempt of a pass-through call.
+func (g *Gateway) dispatchOpaque(ctx context.Context, rp *reply, p *Provider) {
+	x := rp.x
+	t := Target{Provider: p, Name: p.Name}
+	a := newAttempt(x, t, nil)
+	x.Attempts = append(x.Attempts, a)
+	header := copyRequestHeader(x.Request.Header)
+	if ct := x.Request.Header["Content-Encoding"]; ct != nil {
+		header["Content-Encoding"] = ct
+	}
+	for k, v := range p.Header {
+		header[k] = v
+	}
+	header["Accept-Encoding"] = []string{"identity"}
+	used, err := g.authorizeOpaque(ctx, a, header)
+	if err != nil {
+		a.Err = err
+		rp.fail(err)
+		return
+	}
+	uctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	x.cancel.run(cancel, 0)
+	defer x.cancel.done()
+	u := &upstream{g: g, ctx: uctx, cancel: cancel, a: a, rp: rp, header: header, used: used}
+	u.runOpaque()
+	if a.Err != nil && !rp.committed {
+		rp.fail(a.Err)
+	}
+}
+
+// authorizeOpaque is authorize for a path whose provider is the only one it
+// could mean.
+func (g *Gateway) authorizeOpaque(ctx context.Context, a *Attempt, h http.Header) (Secret, *Error) {
+	c, p := &a.Exchange.credential, a.Target.Provider
+	if c.header != "" && !p.HasCredential() {
+		h[c.header] = []string{c.value.Reveal()}
+		a.Credential = CredentialClient
+		return c.value, nil
+	}
+	return g.authorize(ctx, a, h)
+}
+
+func (u *upstream) runOpaque() {
+	a, x, rp := u.a, u.a.Exchange, u.rp
+	a.Issued = time.Now()
+	u.dog = newWatchdog(u.cancel, u.headerTimeout(), errHeaderTimeout)
+	defer u.dog.stop()
+	resp, err := u.send(0)
+	x.wait += time.Since(a.Issued)
+	if err != nil {
+		a.Err = u.transportError(err)
+		return
+	}
+	defer resp.Body.Close()
+	a.Response, a.UpstreamID = resp, upstreamID(resp.Header)
+	if resp.StatusCode >= 300 && resp.StatusCode < 400 {
+		a.Err = &Error{Type: names.ErrorServerError, Origin: names.ErrorOriginProvider, Status: http.StatusBadGateway,
+			Message: "provider " + a.Target.Provider.Name + " answered with a redirect; check its base_url"}
+		return
+	}
+	if resp.StatusCode >= 400 {
+		a.Err = u.readError(resp)
+		x.Err = a.Err
+		rp.answer(resp.StatusCode, resp.Header, a.answer)
+		return
+	}
+	copyResponseHeader(rp.w.Header(), resp.Header)
+	rp.commit(resp.StatusCode)
+	u.copyOpaque(resp)
+}
+
+// copyOpaque relays a body, flushing each piece as it comes.
+func (u *upstream) copyOpaque(resp *http.Response) {
+	rp := u.rp
+	defer rp.relax()
+	u.dog.rearm(time.Now(), u.a.Exchange.Snapshot.Limits.IdleTimeout, errIdleTimeout)
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := resp.Body.Read(buf)
+		now := time.Now()
+		u.dog.feed(now)
+		rp.extend(now)
+		if n > 0 {
+			if _, werr := rp.w.Write(buf[:n]); werr != nil {
+				u.cancel(errClientGone)
+				return
+			}
+			_ = rp.flush() // a failed flush fails the next write
+		}
+		if err == io.EOF {
+			return
+		}
+		if err != nil {
+			if u.a.Err = u.bodyError(err); u.a.Err != nil {
+				u.a.Exchange.Err = u.a.Err
+				rp.ctl.abort = true
+			}
+			return
+		}
+	}
+}

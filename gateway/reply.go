@@ -1,0 +1,134 @@
+package gateway
+
+import (
+	"encoding/hex"
+	"net/http"
+	"strconv"
+	"time"
+
+	"go.opentelemetry.io/otel/trace"
+)
+
+// reply is the answer to the client. The commit point is the first byte.
+type reply struct {
+	w         http.ResponseWriter
+	x         *Exchange
+	ctl       *control
+	rc        *http.ResponseController // nil until something is flushed
+	committed bool
+	status    int
+	deadline  time.Time // for writes; zero: none set
+}
+
+// commit sends status and headers. h are the provider's, or nil.
+func (rp *reply) commit(status int) {
+	rp.decorate()
+	rp.w.WriteHeader(status)
+	rp.committed, rp.status = true, status
+	rp.x.FirstByte = time.Now()
+}
+
+// decorate sets the headers of TELEMETRY §5. They are written with the case in
+// which they are documented.
+func (rp *reply) decorate() {
+	x, h := rp.x, rp.w.Header()
+	h["X-CCProxy-Request-Id"] = []string{x.ID}
+	h["X-CCProxy-Model-Name"] = []string{known(x.Route.Label)}
+	h["X-CCProxy-Original-Model"] = []string{known(headerSafe(x.Call.Model))}
+	h["X-CCProxy-Routed-Model"] = []string{known(headerSafe(x.routedModel()))}
+	h["X-CCProxy-Provider"] = []string{known(x.routedProvider())}
+	h["X-CCProxy-Attempts"] = []string{strconv.Itoa(len(x.Attempts))}
+	if sc := x.Span.SpanContext(); sc.IsValid() {
+		id := sc.TraceID().String()
+		h["X-CCProxy-Trace-Id"] = []string{id}
+		h["Traceresponse"] = []string{traceresponse(sc)}
+	}
+	for k, v := range x.headers {
+		h[k] = v
+	}
+}
+
+func traceresponse(sc trace.SpanContext) string {
+	b := make([]byte, 0, 55)
+	t, s := sc.TraceID(), sc.SpanID()
+	b = append(b, "00-"...)
+	b = hex.AppendEncode(b, t[:])
+	b = append(b, '-')
+	b = hex.AppendEncode(b, s[:])
+	b = append(b, '-')
+	b = hex.AppendEncode(b, []byte{byte(sc.TraceFlags())})
+	return string(b)
+}
+
+// known is the seed's default for what is not decided.
+func known(s string) string {
+	if s == "" {
+		return "unknown"
+	}
+	return s
+}
+
+// headerSafe keeps a client's word out of a header if it could break one.
+func headerSafe(s string) string {
+	if len(s) > 256 || !printable(s) {
+		return ""
+	}
+	return s
+}
+
+// fail answers with e in the client's dialect. After the commit point only the
+// connection can say it.
+func (rp *reply) fail(e *Error) {
+	rp.x.Err = e
+	if rp.committed {
+		rp.ctl.abort = true
+		return
+	}
+	status, h, body := rp.x.Dialect.EncodeError(e, rp.x.ID)
+	rp.answer(status, h, body)
+}
+
+// answer sends a whole answer.
+func (rp *reply) answer(status int, h http.Header, body []byte) {
+	copyResponseHeader(rp.w.Header(), h)
+	rp.w.Header()["Content-Length"] = []string{strconv.Itoa(len(body))}
+	rp.commit(status)
+	if rp.x.Request.Method == http.MethodHead {
+		return
+	}
+	if len(body) > 64<<10 {
+		rp.extend(time.Now())
+		defer rp.relax()
+	}
+	start := time.Now()
+	_, _ = rp.w.Write(body) // a client that left is noticed by its context
+	rp.x.stall += time.Since(start)
+}
+
+// extend moves the write deadline on, so that a client that reads nothing does
+// not hold its provider for ever. It is moved at most twice a period.
+func (rp *reply) extend(now time.Time) {
+	d := rp.x.Snapshot.Limits.WriteTimeout
+	if d <= 0 || !rp.deadline.IsZero() && rp.deadline.Sub(now) > d/2 {
+		return
+	}
+	rp.deadline = now.Add(d)
+	_ = rp.controller().SetWriteDeadline(rp.deadline) // not every ResponseWriter has deadlines
+}
+
+// relax takes the deadline off the connection, which may serve other requests.
+func (rp *reply) relax() {
+	if !rp.deadline.IsZero() {
+		rp.deadline = time.Time{}
+		_ = rp.controller().SetWriteDeadline(time.Time{})
+	}
+}
+
+func (rp *reply) flush() error { return rp.controller().Flush() }
+
+func (rp *reply) controller() *http.ResponseController {
+	if rp.rc == nil {
+		rp.rc = http.NewResponseController(rp.w)
+	}
+	return rp.rc
+}

@@ -1,0 +1,209 @@
+package gateway
+
+import (
+	"context"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/ccproxy/ccproxy/gateway/jsonscan"
+	"github.com/ccproxy/ccproxy/gateway/tokens"
+	"github.com/ccproxy/ccproxy/telemetry/names"
+)
+
+// settle is post_api: usage and routing analysis become final, once.
+func (g *Gateway) settle(ctx context.Context, a *Attempt) {
+	if a.settled {
+		return
+	}
+	a.settled = true
+	x := a.Exchange
+	pctx, p := g.phase(trace.ContextWithSpan(ctx, x.Span), x, names.SpanPostAPI, names.PhasePostAPI)
+	defer p.End()
+	if a.Response != nil && a.Response.StatusCode < 300 {
+		a.estimateUsage()
+	}
+	a.analyse()
+	if p.IsRecording() && a.Routing.Analysed {
+		p.SetAttributes(names.KeyRoutingEffective.Bool(a.Routing.Effective), names.KeyRoutingReason.String(a.Routing.Reason))
+	}
+	for i := len(x.hooks) - 1; i >= 0; i-- {
+		if h := x.hooks[i]; h.phases.Settle != nil {
+			g.runHook(pctx, x, h.ConfiguredHook, names.HookPhasePostAPI, func(ctx context.Context) error {
+				h.phases.Settle(ctx, a)
+				return nil
+			})
+		}
+	}
+	g.recorder.Settled(pctx, a)
+}
+
+// estimateUsage counts what a provider did not report, flagged as estimated.
+func (a *Attempt) estimateUsage() {
+	u, x := &a.Result.Usage, a.Exchange
+	if u.Source != "" || x.Call.Operation == "" {
+		return
+	}
+	u.Input = tokens.Estimate(a.Body, jsonscan.Root(a.Body), tokens.All).Tokens
+	u.Output = (a.Result.OutputBytes + 3) / 4
+	u.Source = names.UsageSourceEstimated
+}
+
+// analyse says whether the routing decision served (TELEMETRY §3): the routed
+// attempt answered without fallback, was not cut short, and met its rule's
+// target.
+func (a *Attempt) analyse() {
+	x := a.Exchange
+	if x.Call.Operation == "" {
+		return
+	}
+	r := Routing{Analysed: true, Reason: names.RoutingReasonOK}
+	target := x.Snapshot.RuleLatency[x.Route.Rule]
+	switch {
+	case x.ClientGone():
+		r.Reason = names.RoutingReasonClientGone
+	case a.Err != nil || a.Result.Err != nil:
+		r.Reason = names.RoutingReasonFailed
+	case x.Fallbacks > 0:
+		r.Reason = names.RoutingReasonFallback
+	case a.Result.Incomplete != "":
+		r.Reason = a.Result.Incomplete
+	case target > 0 && time.Since(a.Issued) > target:
+		r.Reason = names.RoutingReasonLatency
+	}
+	r.Effective = r.Reason == names.RoutingReasonOK
+	a.Routing = r
+}
+
+// closeAttempt ends an attempt and its GenAI span. Calling it again does
+// nothing.
+func (g *Gateway) closeAttempt(ctx context.Context, a *Attempt) {
+	if !a.Finish.IsZero() {
+		return
+	}
+	x := a.Exchange
+	actx := ctx
+	if a.genai {
+		actx = trace.ContextWithSpan(ctx, a.Span)
+	}
+	if !a.settled && !a.Issued.IsZero() {
+		g.settle(ctx, a)
+	}
+	a.Finish = time.Now()
+	if a.ResultKind == "" {
+		a.ResultKind = names.AttemptResultUsed
+		if a.Err != nil {
+			a.ResultKind = names.AttemptResultFailed
+		}
+	}
+	g.recorder.AttemptEnded(actx, a)
+	if !a.genai {
+		return
+	}
+	if a.Span.IsRecording() {
+		if a.Err != nil && !(x.ClientGone() && a.Err.Origin != names.ErrorOriginProvider) {
+			a.Span.SetStatus(codes.Error, "")
+		}
+		a.Span.SetAttributes(a.attributes()...)
+	}
+	a.Span.End(trace.WithTimestamp(a.Finish))
+}
+
+// attributes are those a GenAI span gets at its end (TELEMETRY §3).
+func (a *Attempt) attributes() []attribute.KeyValue {
+	c, r := &a.Exchange.Call, &a.Result
+	attrs := make([]attribute.KeyValue, 0, 36)
+	str := func(k attribute.Key, v string) {
+		if v != "" {
+			attrs = append(attrs, k.String(v))
+		}
+	}
+	num := func(k attribute.Key, v int64) {
+		if v != 0 {
+			attrs = append(attrs, k.Int64(v))
+		}
+	}
+	if c.Stream {
+		attrs = append(attrs, names.KeyGenAIRequestStream.Bool(true))
+	}
+	num(names.KeyGenAIRequestMaxTokens, c.MaxTokens)
+	if c.Temperature.Set {
+		attrs = append(attrs, names.KeyGenAIRequestTemperature.Float64(c.Temperature.Value))
+	}
+	if c.TopP.Set {
+		attrs = append(attrs, names.KeyGenAIRequestTopP.Float64(c.TopP.Value))
+	}
+	if c.TopK.Set {
+		attrs = append(attrs, names.KeyGenAIRequestTopK.Int64(c.TopK.Value))
+	}
+	str(names.KeyGenAIRequestReasoningLevel, c.ReasoningLevel)
+	str(names.KeyGenAIOutputType, c.OutputType)
+	str(names.KeyGenAIConversationID, a.Exchange.Caller.Session)
+	str(names.KeyGenAIResponseID, clip(r.ID))
+	str(names.KeyGenAIResponseModel, clip(r.Model))
+	if reasons := a.finishReasons(); len(reasons) > 0 {
+		attrs = append(attrs, names.KeyGenAIResponseFinishReasons.StringSlice(reasons))
+	}
+	if d := a.FirstChunk(); d > 0 {
+		attrs = append(attrs, names.KeyGenAIResponseTimeToFirstChunk.Float64(d.Seconds()))
+	}
+	attrs = append(attrs, a.usageAttributes()...)
+	attrs = append(attrs, names.KeyAttemptResult.String(a.ResultKind), names.KeyAttemptSends.Int(len(a.Sends)))
+	str(names.KeyUpstreamRequestID, a.UpstreamID)
+	if a.Target.Provider.Family == "openai" {
+		str(names.KeyOpenAIResponseServiceTier, r.ServiceTier)
+		str(names.KeyOpenAIResponseSystemFingerprint, r.SystemFingerprint)
+		if c.ServiceTier != "auto" {
+			str(names.KeyOpenAIRequestServiceTier, c.ServiceTier)
+		}
+		str(names.KeyOpenAIAPIType, openAIAPIType(a.Exchange.Dialect.Name()))
+	}
+	if a.Err != nil {
+		attrs = append(attrs, names.KeyErrorType.String(a.Err.Type), names.KeyErrorOrigin.String(a.Err.Origin))
+	}
+	return attrs
+}
+
+func openAIAPIType(dialect string) string {
+	switch dialect {
+	case "openai.chat":
+		return names.OpenAIAPIChatCompletions
+	case "openai.responses":
+		return names.OpenAIAPIResponses
+	}
+	return ""
+}
+
+// finishReasons are the provider's, or "error" where one was due and did not
+// come (GenAI conventions, gen_ai.response.finish_reasons).
+func (a *Attempt) finishReasons() []string {
+	if len(a.Result.FinishReasons) == 0 && a.Stream.Events > 0 && a.Stream.End != names.StreamEndDone {
+		return []string{"error"}
+	}
+	return a.Result.FinishReasons
+}
+
+func (a *Attempt) usageAttributes() []attribute.KeyValue {
+	u := &a.Result.Usage
+	if a.Exchange.Call.Operation == names.OperationEmbeddings && u.Source != "" {
+		return []attribute.KeyValue{names.KeyGenAIUsageInputTokens.Int64(u.InputTokens()), names.KeyUsageSource.String(u.Source)}
+	}
+	if u.Source == "" || u.Source == names.UsageSourceNone {
+		return []attribute.KeyValue{names.KeyUsageSource.String(names.UsageSourceNone)}
+	}
+	attrs := make([]attribute.KeyValue, 0, 6)
+	attrs = append(attrs, names.KeyGenAIUsageInputTokens.Int64(u.InputTokens()), names.KeyGenAIUsageOutputTokens.Int64(u.OutputTokens()),
+		names.KeyUsageSource.String(u.Source))
+	if u.CacheRead > 0 {
+		attrs = append(attrs, names.KeyGenAIUsageCacheReadInputTokens.Int64(u.CacheRead))
+	}
+	if w := u.CacheWrite + u.CacheWrite1h; w > 0 {
+		attrs = append(attrs, names.KeyGenAIUsageCacheWriteInputTokens.Int64(w))
+	}
+	if u.Reasoning > 0 {
+		attrs = append(attrs, names.KeyGenAIUsageReasoningOutputTokens.Int64(u.Reasoning))
+	}
+	return attrs
+}
