@@ -97,17 +97,19 @@ func TestEstimateIsNearTheTokenizers(t *testing.T) {
 		"chinese":        {fmt.Sprintf(`{"messages":[{"content":"%s"}]}`, chinese), chinese},
 		"escaped":        {fmt.Sprintf(`{"messages":[{"content":"%s"}]}`, escapedChinese), strings.Repeat("网关把每个", 500)},
 	} {
-		codec, err := tokenizer.Get(tokenizer.O200kBase)
-		if err != nil {
-			t.Fatal(err)
-		}
-		want, err := codec.Count(c.text)
-		if err != nil {
-			t.Fatal(err)
-		}
 		got := estimate(c.body, tokens.Messages).Tokens
-		if off := math.Abs(float64(got)/float64(want) - 1); off > 0.25 {
-			t.Errorf("%s: got %d, want %d within 25 %%", name, got, want)
+		for _, encoding := range []tokenizer.Encoding{tokenizer.O200kBase, tokenizer.Cl100kBase} {
+			codec, err := tokenizer.Get(encoding)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want, err := codec.Count(c.text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if off := math.Abs(float64(got)/float64(want) - 1); off > 0.25 {
+				t.Errorf("%s, %s: got %d, want %d within 25 %%", name, encoding, got, want)
+			}
 		}
 		if plain := tokens.EstimateText([]byte(c.text)); plain != got {
 			t.Errorf("%s: got %d for the text alone, want %d", name, plain, got)
