@@ -1,12 +1,13 @@
 package route
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"strings"
 
 	"cel.dev/cel-go/cel"
+	"cel.dev/cel-go/common/ast"
+	"cel.dev/cel-go/common/types/ref"
 	"cel.dev/cel-go/ext"
 	"cel.dev/cel-go/interpreter"
 )
@@ -53,14 +54,50 @@ func (e *environment) compile(src string, counter bool) (matcher, error) {
 	if !tree.OutputType().IsExactType(cel.BoolType) {
 		return nil, fmt.Errorf("when: gives %s, but a condition must give bool: compare it with something", cel.FormatCELType(tree.OutputType()))
 	}
+	if f := unbounded(tree); f != "" {
+		return nil, fmt.Errorf("when: %s is not available: it can make text without bound", f)
+	}
 	if !counter && strings.Contains(src, "input_tokens") {
 		return nil, errors.New("when: call.input_tokens needs a token counter")
 	}
-	p, err := e.env.Program(tree, cel.EvalOptions(cel.OptOptimize), cel.CostLimit(maxCost), cel.InterruptCheckFrequency(checkEvery))
+	opts := []cel.ProgramOption{cel.EvalOptions(cel.OptOptimize)}
+	plain := cheap(tree)
+	if !plain {
+		opts = append(opts, cel.CostLimit(maxCost), cel.InterruptCheckFrequency(checkEvery))
+	}
+	p, err := e.env.Program(tree, opts...)
 	if err != nil {
 		return nil, fmt.Errorf("when: %w", err)
 	}
-	return when{p, src}, nil
+	return when{p, src, plain}, nil
+}
+
+// unbounded returns the name of a function in tree whose result can be far
+// larger than its arguments, or "". CEL checks the cost of a call when it has
+// been made, too late for those.
+func unbounded(tree *cel.Ast) string {
+	calls := ast.MatchDescendants(ast.NavigateAST(tree.NativeRep()), ast.KindMatcher(ast.CallKind))
+	for _, c := range calls {
+		switch f := c.AsCall().FunctionName(); f {
+		case "replace", "format", "join":
+			return f
+		}
+	}
+	return ""
+}
+
+// cheapCalls take one look at each argument and make nothing of its size.
+var cheapCalls = set(`
+_==_ _!=_ _<_ _<=_ _>_ _>=_ _&&_ _||_ !_ _?_:_ _[_] @in size contains startsWith endsWith
+`)
+
+// cheap reports whether tree is bounded by its own size: no loop, and cheap
+// calls only. Most rules are, and metering would double their cost.
+func cheap(tree *cel.Ast) bool {
+	costly := ast.MatchDescendants(ast.NavigateAST(tree.NativeRep()), func(e ast.NavigableExpr) bool {
+		return e.Kind() == ast.ComprehensionKind || e.Kind() == ast.CallKind && !cheapCalls[e.AsCall().FunctionName()]
+	})
+	return len(costly) == 0
 }
 
 // hint helps with a name the checker cannot place: it says which there are.
@@ -84,14 +121,11 @@ func hint(err error) string {
 type when struct {
 	program cel.Program
 	src     string
+	cheap   bool // runs without meter
 }
 
 func (w when) match(f *facts, why *string) (bool, error) {
-	ctx := f.ctx
-	if ctx == nil {
-		ctx = context.Background()
-	}
-	out, _, err := w.program.ContextEval(ctx, f)
+	out, err := w.eval(f)
 	if err != nil {
 		return false, evalError(err)
 	}
@@ -103,6 +137,15 @@ func (w when) match(f *facts, why *string) (bool, error) {
 		*why = fmt.Sprintf("%s is %t", w.src, matched)
 	}
 	return matched, nil
+}
+
+func (w when) eval(f *facts) (ref.Val, error) {
+	if w.cheap {
+		out, _, err := w.program.Eval(f)
+		return out, err
+	}
+	out, _, err := w.program.ContextEval(f.ctx, f)
+	return out, err
 }
 
 func evalError(err error) error {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/ccproxy/ccproxy/gateway"
 	"github.com/ccproxy/ccproxy/gateway/jsonscan"
+	"github.com/ccproxy/ccproxy/gateway/tokens"
 	"github.com/ccproxy/ccproxy/telemetry/names"
 )
 
@@ -50,15 +51,16 @@ type Config struct {
 	Rand func() float64
 }
 
-// TokenCounter counts the tokens of a request. It must be safe for concurrent
-// use.
+// TokenCounter counts the tokens of a request; [tokens.Counter] does. It must
+// be safe for concurrent use.
 type TokenCounter interface {
 	// Exceeds reports whether the request at root in doc has more than
 	// threshold tokens for model. n is the best count it made to tell, and
-	// method says how it was made, such as "estimate". mode is CountAll or
-	// CountMessages.
-	Exceeds(doc []byte, root jsonscan.Span, threshold int64, model, mode string) (over bool, n int64, method string)
+	// method says how it was made, such as "estimate".
+	Exceeds(doc []byte, root jsonscan.Span, threshold int64, model string, mode tokens.Mode) (over bool, n int64, method string)
 }
+
+var _ TokenCounter = (*tokens.Counter)(nil)
 
 // What a token count covers.
 const (

@@ -59,7 +59,7 @@ type SkippedItem struct {
 func (r *Router) Explain(ctx context.Context, x *gateway.Exchange) Explanation {
 	y := &gateway.Exchange{ID: x.ID, Start: x.Start, Dialect: x.Dialect, Request: x.Request, Body: x.Body, Call: x.Call, Caller: x.Caller, Snapshot: x.Snapshot}
 	out := Explanation{Dialect: x.Dialect.Name(), Model: x.Call.Model, Label: DefaultLabel}
-	f := &facts{ctx: ctx, x: y, tokens: r.tokens}
+	f := &facts{ctx: ctx, x: y, counter: r.tokens}
 	for i := range r.rules {
 		rule := &r.rules[i]
 		v := Verdict{Name: rule.name, Kind: rule.kind}

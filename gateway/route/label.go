@@ -8,6 +8,7 @@ import (
 
 	"github.com/ccproxy/ccproxy/gateway"
 	"github.com/ccproxy/ccproxy/gateway/jsonscan"
+	"github.com/ccproxy/ccproxy/gateway/tokens"
 )
 
 // RuleError says that a rule could not be evaluated for an exchange.
@@ -33,7 +34,7 @@ func (r *Router) Label(ctx context.Context, x *gateway.Exchange) error {
 	if len(r.rules) == 0 {
 		return nil
 	}
-	f := &facts{ctx: ctx, x: x, tokens: r.tokens}
+	f := &facts{ctx: ctx, x: x, counter: r.tokens}
 	var failed []error
 	for i := range r.rules {
 		rule := &r.rules[i]
@@ -62,13 +63,11 @@ func (r *Router) Label(ctx context.Context, x *gateway.Exchange) error {
 type facts struct {
 	ctx     context.Context // of this evaluation
 	x       *gateway.Exchange
-	tokens  TokenCounter
+	counter TokenCounter
 	counted int64 // best count of the whole prompt so far
 
 	tools    string // names of the tools on offer in lower case, a NUL after each
-	claimed  int64  // count the request itself claims
 	hasTools bool   // tools is set
-	hasClaim bool   // claimed is set
 	bounds   [2]bounds
 	root     jsonscan.Span
 }
@@ -90,6 +89,7 @@ func (f *facts) toolNames() string {
 	if !f.hasTools {
 		f.hasTools = true
 		var b strings.Builder
+		b.Grow(24 * len(f.x.Call.Tools))
 		for _, t := range f.x.Call.Tools {
 			b.WriteString(strings.ToLower(t))
 			b.WriteByte(0)
@@ -101,13 +101,10 @@ func (f *facts) toolNames() string {
 
 // exceeds reports whether the prompt has more than threshold tokens, and the
 // count that told.
-func (f *facts) exceeds(threshold int64, mode string) (bool, int64, string) {
+func (f *facts) exceeds(threshold int64, mode tokens.Mode) (bool, int64, string) {
 	b := &f.bounds[0]
-	if mode == CountMessages {
+	if mode == tokens.Messages {
 		b = &f.bounds[1]
-		if c := f.claim(); c > threshold {
-			return true, c, "claimed by the request"
-		}
 	}
 	// A count above one threshold is above every lower one; and a whole count
 	// far from a threshold needs no better one.
@@ -123,14 +120,14 @@ func (f *facts) exceeds(threshold int64, mode string) (bool, int64, string) {
 	if !f.root.Exists() {
 		f.root = jsonscan.Root(f.x.Body)
 	}
-	over, n, method := f.tokens.Exceeds(f.x.Body, f.root, threshold, f.x.Call.Model, mode)
+	over, n, method := f.counter.Exceeds(f.x.Body, f.root, threshold, f.x.Call.Model, mode)
 	answer := known{true, threshold, n, method}
 	if over {
 		b.over = answer
 	} else {
 		b.under = answer
 	}
-	if mode == CountAll {
+	if mode == tokens.All && (f.counted == 0 || method == tokens.MethodExact) {
 		f.counted = n
 	}
 	return over, n, method
@@ -139,25 +136,6 @@ func (f *facts) exceeds(threshold int64, mode string) (bool, int64, string) {
 // inputTokens estimates the whole prompt.
 func (f *facts) inputTokens() int64 {
 	// No prompt comes near the threshold, so the cheapest whole count decides.
-	_, n, _ := f.exceeds(1<<50, CountAll)
+	_, n, _ := f.exceeds(1<<50, tokens.All)
 	return n
-}
-
-// claim is the greatest count the request itself states: the original took it
-// for the truth when it was above its own.
-func (f *facts) claim() int64 {
-	if f.hasClaim {
-		return f.claimed
-	}
-	f.hasClaim = true
-	jsonscan.Object(f.x.Body, jsonscan.Root(f.x.Body), func(key []byte, v jsonscan.Span) bool {
-		switch string(key) {
-		case "token_count", "num_tokens", "input_tokens":
-			if n, ok := jsonscan.Int(f.x.Body, v); ok {
-				f.claimed = max(f.claimed, n)
-			}
-		}
-		return true
-	})
-	return f.claimed
 }

@@ -3,6 +3,8 @@ package route
 import (
 	"fmt"
 	"strings"
+
+	"github.com/ccproxy/ccproxy/gateway/tokens"
 )
 
 type thinking struct{}
@@ -59,7 +61,7 @@ func (m matchTool) match(f *facts, why *string) (bool, error) {
 
 type tokenCount struct {
 	threshold int64
-	mode      string
+	mode      tokens.Mode
 }
 
 func (m tokenCount) match(f *facts, why *string) (bool, error) {

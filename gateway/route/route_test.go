@@ -13,6 +13,7 @@ import (
 
 	"github.com/ccproxy/ccproxy/gateway"
 	"github.com/ccproxy/ccproxy/gateway/jsonscan"
+	"github.com/ccproxy/ccproxy/gateway/tokens"
 	"github.com/ccproxy/ccproxy/telemetry/names"
 )
 
@@ -49,9 +50,9 @@ func providers() []*gateway.Provider {
 // fixed is a token counter that finds n tokens, m of them in messages.
 type fixed struct{ n, m int64 }
 
-func (f fixed) Exceeds(_ []byte, _ jsonscan.Span, threshold int64, _, mode string) (bool, int64, string) {
+func (f fixed) Exceeds(_ []byte, _ jsonscan.Span, threshold int64, _ string, mode tokens.Mode) (bool, int64, string) {
 	n := f.n
-	if mode == CountMessages {
+	if mode == tokens.Messages {
 		n = f.m
 	}
 	return n > threshold, n, "estimate"

@@ -8,6 +8,7 @@ import (
 	"unicode"
 
 	"github.com/ccproxy/ccproxy/gateway"
+	"github.com/ccproxy/ccproxy/gateway/tokens"
 )
 
 // The kinds of rule. The original's class names, with or without the module
@@ -222,12 +223,13 @@ func builtin(kind string, p Params, counter bool) (matcher, error) {
 	case KindMatchTool:
 		return matchTool(strings.ToLower(p.ToolName.Value)), nil
 	}
-	mode := p.Count
-	if mode == "" {
-		mode = CountAll
-	}
-	if mode != CountAll && mode != CountMessages {
-		return nil, fmt.Errorf("count must be %q or %q, not %q", CountAll, CountMessages, mode)
+	mode := tokens.All
+	switch p.Count {
+	case "", CountAll:
+	case CountMessages:
+		mode = tokens.Messages
+	default:
+		return nil, fmt.Errorf("count must be %q or %q, not %q", CountAll, CountMessages, p.Count)
 	}
 	if p.Threshold.Value < 0 {
 		return nil, fmt.Errorf("threshold must not be negative: %d", p.Threshold.Value)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/ccproxy/ccproxy/gateway"
 	"github.com/ccproxy/ccproxy/gateway/jsonscan"
+	"github.com/ccproxy/ccproxy/gateway/tokens"
 )
 
 func TestPredicates(t *testing.T) {
@@ -21,43 +22,36 @@ func TestPredicates(t *testing.T) {
 		kind   string
 		params Params
 		call   gateway.Call
-		body   string
 		want   bool
 	}{
-		{"thinking enabled", KindThinking, Params{}, gateway.Call{ThinkingKey: true, Thinking: true}, "", true},
-		{"thinking null or disabled", KindThinking, Params{}, gateway.Call{ThinkingKey: true}, "", true},
-		{"reasoning without a thinking key", KindThinking, Params{}, gateway.Call{Thinking: true, ReasoningLevel: "high"}, "", true},
-		{"no thinking", KindThinking, Params{}, gateway.Call{}, "", false},
-		{"the original's class", "ccproxy.rules.ThinkingRule", Params{}, gateway.Call{ThinkingKey: true}, "", true},
+		{"thinking enabled", KindThinking, Params{}, gateway.Call{ThinkingKey: true, Thinking: true}, true},
+		{"thinking null or disabled", KindThinking, Params{}, gateway.Call{ThinkingKey: true}, true},
+		{"reasoning without a thinking key", KindThinking, Params{}, gateway.Call{Thinking: true, ReasoningLevel: "high"}, true},
+		{"no thinking", KindThinking, Params{}, gateway.Call{}, false},
+		{"the original's class", "ccproxy.rules.ThinkingRule", Params{}, gateway.Call{ThinkingKey: true}, true},
 
-		{"substring of the model", KindMatchModel, model("haiku"), gateway.Call{Model: "claude-haiku-4-5"}, "", true},
-		{"case counts", KindMatchModel, model("Haiku"), gateway.Call{Model: "claude-haiku-4-5"}, "", false},
-		{"empty matches everything", KindMatchModel, model(""), gateway.Call{Model: "m"}, "", true},
-		{"empty matches even no model", "MatchModelRule", model(""), gateway.Call{}, "", true},
-		{"longer than the model", KindMatchModel, model("claude-haiku-4-5-x"), gateway.Call{Model: "claude-haiku-4-5"}, "", false},
+		{"substring of the model", KindMatchModel, model("haiku"), gateway.Call{Model: "claude-haiku-4-5"}, true},
+		{"case counts", KindMatchModel, model("Haiku"), gateway.Call{Model: "claude-haiku-4-5"}, false},
+		{"empty matches everything", KindMatchModel, model(""), gateway.Call{Model: "m"}, true},
+		{"empty matches even no model", "MatchModelRule", model(""), gateway.Call{}, true},
+		{"longer than the model", KindMatchModel, model("claude-haiku-4-5-x"), gateway.Call{Model: "claude-haiku-4-5"}, false},
 
-		{"count above", KindTokenCount, over(59_999, ""), gateway.Call{}, "", true},
-		{"count equal is not above", KindTokenCount, over(60_000, ""), gateway.Call{}, "", false},
-		{"count below", "ccproxy.rules.TokenCountRule", over(60_001, CountAll), gateway.Call{}, "", false},
-		{"messages only", KindTokenCount, over(500, CountMessages), gateway.Call{}, "", false},
-		{"messages above", KindTokenCount, over(499, CountMessages), gateway.Call{}, "", true},
-		{"the request claims more", KindTokenCount, over(700, CountMessages), gateway.Call{}, `{"num_tokens":701,"token_count":"x"}`, true},
-		{"the request claims as much", KindTokenCount, over(700, CountMessages), gateway.Call{}, `{"input_tokens":700}`, false},
-		{"a claim does not count for the whole", KindTokenCount, over(70_000, ""), gateway.Call{}, `{"input_tokens":999999}`, false},
+		{"count above", KindTokenCount, over(59_999, ""), gateway.Call{}, true},
+		{"count equal is not above", KindTokenCount, over(60_000, ""), gateway.Call{}, false},
+		{"count below", "ccproxy.rules.TokenCountRule", over(60_001, CountAll), gateway.Call{}, false},
+		{"messages only", KindTokenCount, over(500, CountMessages), gateway.Call{}, false},
+		{"messages above", KindTokenCount, over(499, CountMessages), gateway.Call{}, true},
 
-		{"tool on offer", KindMatchTool, tool("WebSearch"), gateway.Call{Tools: []string{"Read", "WebSearch"}}, "", true},
-		{"case does not count", KindMatchTool, tool("websearch"), gateway.Call{Tools: []string{"WebSearch"}}, "", true},
-		{"substring of a tool", "ccproxy.rules.MatchToolRule", tool("SEARCH"), gateway.Call{Tools: []string{"mcp__web_search"}}, "", true},
-		{"no match across two tools", KindMatchTool, tool("readweb"), gateway.Call{Tools: []string{"Read", "WebSearch"}}, "", false},
-		{"empty matches any tool", KindMatchTool, tool(""), gateway.Call{Tools: []string{"x"}}, "", true},
-		{"empty needs a tool", KindMatchTool, tool(""), gateway.Call{}, "", false},
+		{"tool on offer", KindMatchTool, tool("WebSearch"), gateway.Call{Tools: []string{"Read", "WebSearch"}}, true},
+		{"case does not count", KindMatchTool, tool("websearch"), gateway.Call{Tools: []string{"WebSearch"}}, true},
+		{"substring of a tool", "ccproxy.rules.MatchToolRule", tool("SEARCH"), gateway.Call{Tools: []string{"mcp__web_search"}}, true},
+		{"no match across two tools", KindMatchTool, tool("readweb"), gateway.Call{Tools: []string{"Read", "WebSearch"}}, false},
+		{"empty matches any tool", KindMatchTool, tool(""), gateway.Call{Tools: []string{"x"}}, true},
+		{"empty needs a tool", KindMatchTool, tool(""), gateway.Call{}, false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			r := mustRouter(t, Config{Rules: []Rule{{Name: "hit", Kind: tc.kind, Params: tc.params}}, Tokens: count})
 			x := exchange(messages, tc.call)
-			if tc.body != "" {
-				x.Body = []byte(tc.body)
-			}
 			if err := r.Label(context.Background(), x); err != nil {
 				t.Fatal(err)
 			}
@@ -112,9 +106,40 @@ type counting struct {
 	asked int
 }
 
-func (c *counting) Exceeds(doc []byte, root jsonscan.Span, threshold int64, model, mode string) (bool, int64, string) {
+func (c *counting) Exceeds(doc []byte, root jsonscan.Span, threshold int64, model string, mode tokens.Mode) (bool, int64, string) {
 	c.asked++
 	return c.fixed.Exceeds(doc, root, threshold, model, mode)
+}
+
+func TestTokenCountWithTheRealCounter(t *testing.T) {
+	words := strings.Repeat("word ", 2000)
+	body := []byte(`{"model":"gpt-4o","system":"` + words + `","messages":[{"role":"user","content":"` + words + `"}],"num_tokens":9000}`)
+	for _, tc := range []struct {
+		name      string
+		threshold int64
+		count     string
+		want      bool
+	}{
+		{"all of the prompt", 3500, CountAll, true},
+		{"all of the prompt, whatever the request states", 8500, CountAll, false},
+		{"as the original: what the request states counts", 8999, CountMessages, true},
+		{"as the original: strictly more", 9000, CountMessages, false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			r := mustRouter(t, Config{
+				Rules:  []Rule{{Name: "hit", Kind: KindTokenCount, Params: Params{Threshold: gateway.Some(tc.threshold), Count: tc.count}}},
+				Tokens: tokens.NewCounter(tokens.Options{}),
+			})
+			x := exchange(messages, gateway.Call{Model: "gpt-4o"})
+			x.Body = body
+			if err := r.Label(context.Background(), x); err != nil {
+				t.Fatal(err)
+			}
+			if got := x.Route.Rule == "hit"; got != tc.want {
+				t.Errorf("got %v, want %v (%s)", got, tc.want, r.Explain(context.Background(), x))
+			}
+		})
+	}
 }
 
 func TestManyThresholdsNeedFewCounts(t *testing.T) {
