@@ -159,6 +159,7 @@ func (r *Rule) bind(d *decoder, params *node, p Place, path string) {
 	default:
 		positional([]*node{params})
 	}
+	r.Params.names = names
 	v := reflect.ValueOf(&r.Params).Elem()
 	_, at := fields(v.Type())
 	for _, name := range names {
@@ -194,6 +195,7 @@ func (d *decoder) credentials(c *CCProxy) {
 		d.warn(d.at(path), path, "deprecated, and ignored because oat_sources.anthropic is set")
 	} else {
 		d.warn(d.at(path), path, "deprecated; read as oat_sources.anthropic")
+		d.places["ccproxy.oat_sources.anthropic"] = d.at(path)
 		if c.OATSources == nil {
 			c.OATSources = map[string]OATSource{}
 		}

@@ -138,6 +138,8 @@ type RuleParams struct {
 	Threshold int64 `yaml:"threshold"`
 	// ToolName is MatchToolRule's substring, whatever its case.
 	ToolName string `yaml:"tool_name"`
+
+	names []string // of the parameters the rule has
 }
 
 // RuleTarget bounds latency and cost. Zero: no bound.

@@ -19,7 +19,8 @@ import (
 //	enum   the words allowed, in a string, its list's elements or its map's values
 //	check  "positive": not zero; "url": http or https with a host
 //	raw    no ${…} expansion
-//	keep   (for the encoder) written even when empty
+//	keep   (for the encoder) a list written even when empty
+//	zero   (for the encoder) an amount written even when 0
 //
 // It collects every problem instead of stopping at the first.
 type decoder struct {
@@ -60,7 +61,19 @@ func (d *decoder) cannotRun(p Place, path, format string, args ...any) {
 		d.warn(p, path, format+"; dropped (compat: lenient)", args...)
 		return
 	}
-	d.fail(p, path, format+"; remove it, or set compat: lenient to drop it", args...)
+	remedy := "; remove it, or set compat: lenient to drop it"
+	if message := fmt.Sprintf(format, args...); strings.HasSuffix(message, "?") {
+		format, args, remedy = "%s", []any{message}, "" // a slip of the pen has its remedy already
+	}
+	d.fail(p, path, format+remedy, args...)
+}
+
+// missing reports that the mapping at path has no key, unless what is there has been found wrong already.
+func (d *decoder) missing(path, key, format string, args ...any) {
+	known := slices.ContainsFunc(d.problems, func(p *Problem) bool { return p.Key == path || p.Key == join(path, key) })
+	if !known {
+		d.fail(d.at(path), path, "no %q"+format, append([]any{key}, args...)...)
+	}
 }
 
 // at returns the place of path, or of the nearest key above it.

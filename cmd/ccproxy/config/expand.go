@@ -29,7 +29,7 @@ func expand(text string, lookup Lookup) (out string, names []string, err error) 
 		b.WriteString(text[:start])
 		inner, rest, closed := strings.Cut(text[start+2:], "}")
 		name, fallback, hasDefault := strings.Cut(inner, ":-")
-		if !closed || !validName(name) {
+		if !closed || !validName(name) || strings.Contains(fallback, "${") {
 			return "", nil, fmt.Errorf("%q is not ${NAME} or ${NAME:-default}; write $${ for a plain ${", "${"+name)
 		}
 		value, ok := lookup(name)

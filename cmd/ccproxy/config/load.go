@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 )
@@ -142,6 +143,7 @@ func Load(path string, opt Options) (*Config, []Warning, error) {
 		dir = filepath.Dir(path)
 	}
 	d.finish(c, dir)
+	slices.SortStableFunc(d.warnings, func(a, b Warning) int { return a.Place.compare(b.Place) })
 	if err := joinProblems(d.problems); err != nil {
 		return nil, d.warnings, err
 	}
@@ -170,21 +172,32 @@ func (d *decoder) files(c *Config, path string) error {
 	if own.get("server").get("listen") == nil {
 		d.litellmListen(c)
 	}
+	d.litellm(c, litellm)
 	d.warnReadable(path, open)
-	sources := []*node{litellm}
-	if beside := filepath.Join(filepath.Dir(path), litellmName); filepath.Base(path) != litellmName {
-		if _, err := os.Stat(beside); err == nil {
-			more, _, err := read(beside)
-			if err != nil {
-				return err
-			}
-			c.Files = append(c.Files, beside)
-			sources = append(sources, more)
-		}
+	if filepath.Base(path) == litellmName {
+		return nil
 	}
-	for _, s := range sources {
-		d.litellm(c, s)
+	return d.beside(c, filepath.Join(filepath.Dir(path), litellmName))
+}
+
+// beside adds LiteLLM's file at path, if there is one.
+func (d *decoder) beside(c *Config, path string) error {
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		return nil
 	}
+	root, open, err := read(path)
+	if err != nil {
+		return err
+	}
+	c.Files = append(c.Files, path)
+	ours, theirs := split(root)
+	if len(theirs.pairs) == 0 || len(ours.pairs) > 0 {
+		d.warn(Place{File: litellmName}, "", "not LiteLLM's file; ignored")
+		return nil
+	}
+	d.literal = false
+	d.litellm(c, theirs)
+	d.warnReadable(path, open)
 	return nil
 }
 

@@ -15,7 +15,7 @@ type Price struct {
 	ImageIn      *PerMillion `yaml:"image_in"`
 	ImageOut     *PerMillion `yaml:"image_out"`
 	// Tools are prices per call, USD, by tool name ("web_search").
-	Tools map[string]USD `yaml:"tools"`
+	Tools map[string]USD `yaml:"tools" zero:"true"`
 	// Inherit takes the price book's figure for what is not given.
 	Inherit bool `yaml:"inherit"`
 	// Confirm says that a price over 1,000 USD per million tokens is meant.
@@ -90,7 +90,7 @@ type Budget struct {
 	// Timezone aligns the window, an IANA name.
 	Timezone string `yaml:"timezone"`
 	// Thresholds raise alerts, as fractions of the limit.
-	Thresholds []float64 `yaml:"thresholds"`
+	Thresholds []float64 `yaml:"thresholds" keep:"true"`
 	// Action is "deny" or "warn".
 	Action string `yaml:"action" enum:"deny warn"`
 	// Over says what to do instead of refusing.

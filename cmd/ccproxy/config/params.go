@@ -149,5 +149,8 @@ func (n *node) masked(secret bool) any {
 	if secret || n.fromEnv {
 		return mask
 	}
+	if n.kind == kindText {
+		return escape(n.text, "")
+	}
 	return n.any()
 }

@@ -27,6 +27,11 @@ func (p Place) String() string {
 	return fmt.Sprintf("%s:%d:%d", p.File, p.Line, p.Column)
 }
 
+// compare orders places as they are read: ccproxy.yaml before config.yaml, from top to bottom.
+func (p Place) compare(q Place) int {
+	return cmp.Or(strings.Compare(p.File, q.File), p.Line-q.Line, p.Column-q.Column)
+}
+
 // Problem is one thing wrong with the file. Load returns them joined.
 type Problem struct {
 	Place
@@ -62,7 +67,7 @@ const maxProblems = 100
 // joinProblems returns nil when there is none.
 func joinProblems(problems []*Problem) error {
 	slices.SortStableFunc(problems, func(a, b *Problem) int {
-		return cmp.Or(strings.Compare(b.File, a.File), a.Line-b.Line, a.Column-b.Column)
+		return cmp.Or(a.Place.compare(b.Place), strings.Compare(a.Message, b.Message))
 	})
 	var errs []error
 	for i, p := range problems {

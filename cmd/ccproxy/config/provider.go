@@ -52,7 +52,7 @@ func (p *Provider) setDefaults() {
 
 // PassthroughPrice is the price of one opaque request.
 type PassthroughPrice struct {
-	PerRequest USD `yaml:"per_request"`
+	PerRequest USD `yaml:"per_request" zero:"true"`
 }
 
 // Model is a label or client-visible model and where it goes.
@@ -65,6 +65,8 @@ type Model struct {
 	Fallbacks Fallbacks `yaml:"fallbacks"`
 	// Strategy is "order" (first target first) or "weight" (drawn by weight). Default: weight if a target has one.
 	Strategy string `yaml:"strategy" enum:"order weight"`
+
+	imported bool // from LiteLLM's file
 }
 
 // Target is one model at one provider.
@@ -74,8 +76,9 @@ type Target struct {
 	// Weight counts under strategy "weight"; 1 unless given, 0 draws never.
 	Weight int
 
-	ref  string // as written
-	path string // its key path
+	ref   string // as written
+	alias bool   // LiteLLM's: ref is an entry of models, and of its fallbacks nothing is taken
+	path  string // its key path
 }
 
 // String returns "provider/model".

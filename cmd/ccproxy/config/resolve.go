@@ -28,7 +28,7 @@ func (d *decoder) providers(c *Config) {
 			p.Type = vendors[p.Name].providerType
 		}
 		if p.Type == "" {
-			d.fail(d.at(path), path, `no "type"; want %s`, strings.Join([]string{TypeAnthropic, TypeOpenAI, TypeOpenAICompatible, TypeGemini}, ", "))
+			d.missing(path, "type", "; want %s", strings.Join([]string{TypeAnthropic, TypeOpenAI, TypeOpenAICompatible, TypeGemini}, ", "))
 			continue
 		}
 		if !providerTypes[p.Type] {
@@ -38,7 +38,7 @@ func (d *decoder) providers(c *Config) {
 			p.BaseURL = defaultBaseURL(p.Name, p.Type)
 		}
 		if p.BaseURL == "" && !d.said(join(path, "base_url")) {
-			d.fail(d.at(path), path, `no "base_url"; say where %s is served, with its version, as in https://host/v1`, p.Name)
+			d.missing(path, "base_url", "; say where %s is served, with its version, as in https://host/v1", p.Name)
 		}
 		p.BaseURL = strings.TrimRight(p.BaseURL, "/")
 		inherit(&p.Timeouts, c.Timeouts)
@@ -77,9 +77,13 @@ func (d *decoder) resolve(c *Config) {
 	for _, p := range c.Providers {
 		r.names = append(r.names, p.Name)
 	}
-	resolved := make([]Model, len(c.Models))
-	for i, m := range c.Models {
-		resolved[i] = r.model(m)
+	var resolved []Model
+	for _, m := range c.Models {
+		m = r.model(m)
+		if len(m.Targets) == 0 && m.imported && d.lenient {
+			continue // each target was dropped with a warning
+		}
+		resolved = append(resolved, m)
 	}
 	c.Models = resolved
 }
@@ -87,7 +91,7 @@ func (d *decoder) resolve(c *Config) {
 func (r *resolver) model(m Model) Model {
 	path := join("models", m.Name)
 	if len(m.Targets) == 0 {
-		r.fail(r.at(path), path, `no "targets"; give at least one provider/model`)
+		r.missing(path, "targets", "; give at least one provider/model")
 	}
 	weighted := slices.ContainsFunc(m.Targets, func(t Target) bool { return t.Weight != 1 })
 	if m.Strategy == "" {
@@ -158,17 +162,23 @@ func (r *resolver) fallbacks(m Model, list []Target) []Target {
 			direct, entry := r.target(t)
 			switch {
 			case direct != nil:
-				if len(trail) == 1 && used[direct.String()] {
+				if len(trail) == 1 && used[direct.String()] && !m.imported {
 					r.once(t, "%s is tried already; remove it", direct)
 					continue
 				}
 				add(*direct)
 			case entry != nil && !r.loops(t, entry.Name, trail):
 				trail := append(slices.Clone(trail), entry.Name)
-				for _, inner := range r.targets(entry.Targets, trail) {
+				before := len(out)
+				for _, inner := range r.targets(entry.Targets, []string{entry.Name}) {
 					add(inner)
 				}
-				follow(entry.Fallbacks.Any, trail)
+				if !t.alias {
+					follow(entry.Fallbacks.Any, trail)
+				}
+				if len(out) == before && !t.alias && len(trail) == 2 && len(entry.Targets) > 0 {
+					r.once(t, "every target of %q is tried already; remove it", entry.Name)
+				}
 			}
 		}
 	}
@@ -183,6 +193,9 @@ func (r *resolver) target(t Target) (*Target, *Model) {
 	}
 	if t.ref == "" {
 		return nil, nil
+	}
+	if t.alias {
+		return nil, r.alias(t)
 	}
 	provider, model, ok := splitTarget(t.ref)
 	if ok {
@@ -204,6 +217,16 @@ func (r *resolver) target(t Target) (*Target, *Model) {
 	}
 	r.once(t, "%q is neither provider/model nor an entry of models%s", t.ref, suggestion(t.ref, r.names))
 	return nil, nil
+}
+
+// alias finds the entry LiteLLM's file refers to, which may have been dropped.
+func (r *resolver) alias(t Target) *Model {
+	entry := r.entries[t.ref]
+	if entry == nil && !r.failed[t.path] {
+		r.failed[t.path] = true
+		r.cannotRun(r.at(t.path), t.path, "model_name %q has no deployment that can be used", t.ref)
+	}
+	return entry
 }
 
 // loops reports whether following t to the entry called name would go round or too deep.

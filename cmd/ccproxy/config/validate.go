@@ -141,7 +141,7 @@ func (d *decoder) header(path, name string) {
 func (d *decoder) labels(c *Config) {
 	rules := c.CCProxy.Rules
 	for i, r := range rules {
-		if _, ok := c.Model(r.Name); !ok && r.Name != "default" {
+		if _, ok := c.Model(r.Name); !ok && r.Name != "default" && r.Name != "" {
 			path := index("ccproxy.rules", i)
 			d.warn(d.at(path), path, "label %q has no entry in models; such requests go where default goes", r.Name)
 		}
@@ -186,7 +186,7 @@ func (d *decoder) callers(c *Config) {
 	for i, k := range c.Keys {
 		path := index("keys", i)
 		if k.Key == "" && !d.said(join(path, "key")) {
-			d.failAt(path, `no "key"; give one as ${NAME}`)
+			d.missing(path, "key", "; give one as ${NAME}")
 		}
 		if k.Key != "" && !keyPattern.MatchString(k.Key.Reveal()) {
 			d.failAt(join(path, "key"), "want ccp_ and at least 27 random letters and digits; ccproxy keys create makes one")
@@ -207,7 +207,7 @@ func (d *decoder) unique(path string, n int, name func(int) string) []string {
 	for i := range n {
 		switch own := name(i); {
 		case strings.TrimSpace(own) == "":
-			d.failAt(index(path, i), `no "name"`)
+			d.missing(index(path, i), "name", "")
 		case slices.Contains(names, own):
 			d.failAt(index(path, i), "a second %q; names are used once", own)
 		default:
@@ -231,7 +231,7 @@ func (d *decoder) budgets(c *Config) {
 	for i, w := range c.Budgets.Webhooks {
 		path := index("budgets.webhooks", i)
 		if w.URL == "" {
-			d.failAt(path, `no "url"`)
+			d.missing(path, "url", "")
 		}
 		if plainHTTP(w.URL) {
 			d.failAt(join(path, "url"), "plain http leaves this machine unencrypted; use https")
@@ -242,13 +242,15 @@ func (d *decoder) budgets(c *Config) {
 func (d *decoder) budget(c *Config, path string, b Budget) {
 	switch {
 	case b.Scope == "":
-		d.failAt(path, `no "scope"`)
+		d.missing(path, "scope", "; want global, team, key, user, model, provider, label, session or tag")
 	case b.Scope == "global" && b.Match != "":
 		d.failAt(join(path, "match"), "scope global has nothing to match; remove it")
 	case b.Scope != "global" && b.Match == "":
-		d.failAt(path, `no "match"; name a %s, or "*" for a budget each`, b.Scope)
+		d.missing(path, "match", `; name a %s, or "*" for a budget each`, b.Scope)
 	}
-	if !slices.Contains([]string{"minute", "hour", "day", "week", "month", "none"}, b.Window) && !rolling.MatchString(b.Window) {
+	if b.Window == "" {
+		d.missing(path, "window", "; want minute, hour, day, week, month, none, or a span such as 30d")
+	} else if !slices.Contains([]string{"minute", "hour", "day", "week", "month", "none"}, b.Window) && !rolling.MatchString(b.Window) {
 		d.failAt(join(path, "window"), "want minute, hour, day, week, month, none, or a span such as 30d; got %q", b.Window)
 	}
 	if _, err := time.LoadLocation(b.Timezone); err != nil || b.Timezone == "" || b.Timezone == "Local" {
@@ -261,7 +263,7 @@ func (d *decoder) budget(c *Config, path string, b Budget) {
 	}
 	if label := b.Over.Route; label != "" {
 		if _, ok := c.Model(label); !ok {
-			d.failAt(join(path, "over.route"), "no entry %q in models%s", label, suggestion(label, c.modelNames()))
+			d.failAt(path+".over.route", "no entry %q in models%s", label, suggestion(label, c.modelNames()))
 		}
 	}
 }
@@ -284,13 +286,13 @@ func (d *decoder) moderation(c *Config) {
 		}
 		switch {
 		case b.Type == "":
-			d.failAt(path, `no "type"`)
+			d.missing(path, "type", "")
 		case b.Type == "patterns" && len(b.Patterns) == 0:
-			d.failAt(path, `no "patterns"`)
+			d.missing(path, "patterns", "")
 		case b.Type == "webhook" && b.URL == "":
-			d.failAt(path, `no "url"`)
+			d.missing(path, "url", "")
 		case b.Type == "model" && b.Model == "":
-			d.failAt(path, `no "model"`)
+			d.missing(path, "model", "")
 		}
 		for i, p := range b.Patterns {
 			if _, err := regexp.Compile(p); err != nil {
@@ -305,7 +307,7 @@ func (d *decoder) moderation(c *Config) {
 			d.failAt(path, "unknown backend %q%s", check.Backend, suggestion(check.Backend, backends))
 		}
 		if len(check.Stages) == 0 {
-			d.failAt(path, `no "stages"; want input, output, stream`)
+			d.missing(path, "stages", "; want input, output, stream")
 		}
 	}
 }
