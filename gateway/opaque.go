@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"context"
-	"io"
 	"net/http"
 	"strings"
 	"time"
@@ -197,36 +196,9 @@ func (u *upstream) runOpaque() {
 	}
 	copyResponseHeader(rp.w.Header(), resp.Header)
 	rp.commit(resp.StatusCode)
-	u.copyOpaque(resp)
-}
-
-// copyOpaque relays a body, flushing each piece as it comes.
-func (u *upstream) copyOpaque(resp *http.Response) {
-	rp := u.rp
 	defer rp.relax()
-	u.dog.rearm(time.Now(), u.a.Exchange.Snapshot.Limits.IdleTimeout, errIdleTimeout)
-	buf := make([]byte, 32<<10)
-	for {
-		n, err := resp.Body.Read(buf)
-		now := time.Now()
-		u.dog.feed(now)
-		rp.extend(now)
-		if n > 0 {
-			if _, werr := rp.w.Write(buf[:n]); werr != nil {
-				u.cancel(errClientGone)
-				return
-			}
-			_ = rp.flush() // a failed flush fails the next write
-		}
-		if err == io.EOF {
-			return
-		}
-		if err != nil {
-			if u.a.Err = u.bodyError(err); u.a.Err != nil {
-				u.a.Exchange.Err = u.a.Err
-				rp.ctl.abort = true
-			}
-			return
-		}
+	a.Err = u.copyBody(resp, nil)
+	if a.Err != nil {
+		x.Err = a.Err
 	}
 }

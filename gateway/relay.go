@@ -92,7 +92,11 @@ func (u *upstream) relayPlain(resp *http.Response) {
 	rp.answer(resp.StatusCode, nil, e.Raw)
 }
 
-// relayLarge sends what was held and then the rest, unobserved.
+// maxTail is how much of the end of a large answer is kept, because usage
+// stands there.
+const maxTail = 64 << 10
+
+// relayLarge sends what was held and then the rest. Only the end is observed.
 func (u *upstream) relayLarge(resp *http.Response, held []byte) {
 	a, rp := u.a, u.rp
 	copyResponseHeader(rp.w.Header(), resp.Header)
@@ -104,6 +108,22 @@ func (u *upstream) relayLarge(resp *http.Response, held []byte) {
 	if _, err := rp.w.Write(held); err != nil {
 		return
 	}
+	tail := append([]byte(nil), held[max(0, len(held)-maxTail):]...)
+	err := u.copyBody(resp, func(piece []byte) {
+		tail = append(tail, piece...)
+		tail = tail[max(0, len(tail)-maxTail):]
+	})
+	if a.Err = err; err == nil && !u.a.Exchange.ClientGone() {
+		a.Exchange.Dialect.Observe(&Event{Tail: tail}, &a.Result)
+		a.Result.Done = true
+	}
+}
+
+// copyBody relays the rest of a body as it comes, shown to see if not nil.
+// After the commit point an error can only break the connection.
+func (u *upstream) copyBody(resp *http.Response, see func([]byte)) *Error {
+	rp := u.rp
+	u.dog.rearm(time.Now(), u.a.Exchange.Snapshot.Limits.IdleTimeout, errIdleTimeout)
 	buf := make([]byte, 32<<10)
 	for {
 		n, err := resp.Body.Read(buf)
@@ -111,19 +131,22 @@ func (u *upstream) relayLarge(resp *http.Response, held []byte) {
 		u.dog.feed(now)
 		rp.extend(now)
 		if n > 0 {
+			if see != nil {
+				see(buf[:n])
+			}
 			if _, werr := rp.w.Write(buf[:n]); werr != nil {
 				u.cancel(errClientGone)
-				return
+				return nil
 			}
+			_ = rp.flush() // a failed flush fails the next write
 		}
 		if err == io.EOF {
-			return
+			return nil
 		}
 		if err != nil {
-			if a.Err = u.bodyError(err); a.Err != nil {
-				rp.ctl.abort = true
-			}
-			return
+			e := u.bodyError(err)
+			rp.ctl.abort = e != nil
+			return e
 		}
 	}
 }
@@ -176,6 +199,7 @@ const maxGaps = 4096
 type stream struct {
 	*upstream
 	reader   EventReader
+	media    string        // of the answer
 	injector UsageInjector // hides the usage chunk; nil: nothing to hide
 	hooked   bool
 	span     trace.Span
@@ -187,7 +211,7 @@ type stream struct {
 // relayStream relays an answer's events until the provider ends it.
 func (u *upstream) relayStream(resp *http.Response, media string) {
 	x := u.a.Exchange
-	s := &stream{upstream: u, reader: x.Dialect.Events(resp.Body, media), last: time.Now()}
+	s := &stream{upstream: u, reader: x.Dialect.Events(resp.Body, media), media: media, last: time.Now()}
 	defer s.reader.Release()
 	if inj, ok := x.Dialect.(UsageInjector); ok && x.Call.Stream && !x.Call.IncludeUsage && !u.a.Target.Provider.KeepUsage {
 		s.injector = inj
@@ -414,7 +438,7 @@ func (s *stream) tell(err *Error) {
 	if a.Result.Err != nil || s.stalled || s.lost {
 		return
 	}
-	if event := x.Dialect.EncodeStreamError(err, x.ID); len(event) > 0 && a.Response.Header.Get("Content-Type") != "application/json" {
+	if event := x.Dialect.EncodeStreamError(err, x.ID); len(event) > 0 && s.media == "text/event-stream" {
 		if _, werr := rp.w.Write(event); werr == nil {
 			_ = rp.flush() // the connection is about to be broken anyway
 		}

@@ -12,8 +12,7 @@ import (
 )
 
 const (
-	maxMessage    = 500 // bytes kept of a provider's message
-	maxRetryAfter = time.Hour
+	maxMessage = 500 // bytes kept of a provider's message
 )
 
 // The vendor's error types (platform.claude.com/docs/en/api/errors, read 2026-08; policy_blocked is what Claude Code expects
@@ -46,7 +45,7 @@ func decodeError(status int, h http.Header, body []byte) *gateway.Error {
 	e := &gateway.Error{
 		Type: errorType(kind, status, message), Origin: names.ErrorOriginProvider, Status: status,
 		Code: clip(kind, maxWord), Message: clip(message, maxMessage),
-		RetryAfter: retryAfter(h), NoRetry: h.Get("X-Should-Retry") == "false",
+		RetryAfter: gateway.RetryAfter(h), NoRetry: h.Get("X-Should-Retry") == "false",
 	}
 	switch e.Type {
 	case names.ErrorInvalidRequestError, names.ErrorContextLengthExceeded, names.ErrorNotFoundError:
@@ -118,33 +117,6 @@ func invalidType(message string) string {
 		return names.ErrorInsufficientQuota
 	}
 	return names.ErrorInvalidRequestError
-}
-
-// retryAfter reads when to try again: retry-after-ms, else retry-after in seconds or as a date. Nonsense is no answer.
-func retryAfter(h http.Header) time.Duration {
-	if d := seconds(h.Get("Retry-After-Ms"), time.Millisecond); d > 0 {
-		return d
-	}
-	v := h.Get("Retry-After")
-	if d := seconds(v, time.Second); d > 0 {
-		return d
-	}
-	if t, err := http.ParseTime(v); err == nil {
-		return min(max(time.Until(t), 0), maxRetryAfter)
-	}
-	return 0
-}
-
-// seconds returns the number v as that many units, at most maxRetryAfter; 0 when v is no positive number.
-func seconds(v string, unit time.Duration) time.Duration {
-	f, err := strconv.ParseFloat(strings.TrimSpace(v), 64)
-	if err != nil || !(f > 0) { // not a number compares false
-		return 0
-	}
-	if f >= float64(maxRetryAfter/unit) {
-		return maxRetryAfter
-	}
-	return time.Duration(f * float64(unit))
 }
 
 // encodeError gives the answer that tells a client of e.

@@ -12,8 +12,7 @@ import (
 )
 
 const (
-	maxMessage    = 500 // bytes kept of a provider's message
-	maxRetryAfter = time.Hour
+	maxMessage = 500 // bytes kept of a provider's message
 
 	statusOverloaded = 529 // some proxies use Anthropic's
 )
@@ -39,7 +38,7 @@ func decodeError(status int, h http.Header, body []byte) *gateway.Error {
 	e := &gateway.Error{
 		Type: errorType(code, status, message, about), Origin: names.ErrorOriginProvider, Status: status,
 		Code: clip(code, maxWord), Message: clip(message, maxMessage),
-		RetryAfter: retryAfter(h), NoRetry: h.Get("X-Should-Retry") == "false",
+		RetryAfter: gateway.RetryAfter(h), NoRetry: h.Get("X-Should-Retry") == "false",
 	}
 	if e.RetryAfter == 0 {
 		e.RetryAfter = about.delay
@@ -80,7 +79,7 @@ func readDetails(body []byte, s jsonscan.Span) (d details) {
 		})
 		if delay, ok := jsonscan.String(body, jsonscan.Get(body, detail, "retryDelay")); ok {
 			if number, ok := strings.CutSuffix(delay, "s"); ok {
-				d.delay = seconds(number, time.Second)
+				d.delay = gateway.RetryDelay(number, time.Second)
 			}
 		}
 		d.badKey = d.badKey || contains(detail, "reason", "apikey")
@@ -134,34 +133,6 @@ func invalidType(message string) string {
 		return names.ErrorContextLengthExceeded
 	}
 	return names.ErrorInvalidRequestError
-}
-
-// retryAfter reads when to try again from headers, which proxies add: retry-after-ms, else retry-after in seconds or as a
-// date. Nonsense is no answer.
-func retryAfter(h http.Header) time.Duration {
-	if d := seconds(h.Get("Retry-After-Ms"), time.Millisecond); d > 0 {
-		return d
-	}
-	v := h.Get("Retry-After")
-	if d := seconds(v, time.Second); d > 0 {
-		return d
-	}
-	if t, err := http.ParseTime(v); err == nil {
-		return min(max(time.Until(t), 0), maxRetryAfter)
-	}
-	return 0
-}
-
-// seconds returns the number v as that many units, at most maxRetryAfter; 0 when v is no positive number.
-func seconds(v string, unit time.Duration) time.Duration {
-	f, err := strconv.ParseFloat(strings.TrimSpace(v), 64)
-	if err != nil || !(f > 0) { // not a number compares false
-		return 0
-	}
-	if f >= float64(maxRetryAfter/unit) {
-		return maxRetryAfter
-	}
-	return time.Duration(f * float64(unit))
 }
 
 // clip returns s as valid UTF-8 of at most n bytes.
