@@ -53,7 +53,7 @@ func extendQueue(queue []Target, at int, x *Exchange, reason string) []Target {
 	}
 	for _, list := range [2][]Target{x.Route.Fallbacks[reason], x.Route.Fallbacks[""]} {
 		for _, t := range list {
-			if !containsTarget(queue, t) {
+			if !x.waiting(queue, t) {
 				// A copy: the first queue is the router's.
 				queue = append(queue[:len(queue):len(queue)], t)
 			}
@@ -62,13 +62,22 @@ func extendQueue(queue []Target, at int, x *Exchange, reason string) []Target {
 	return queue
 }
 
-func containsTarget(list []Target, t Target) bool {
-	for _, q := range list {
-		if q.Provider == t.Provider && q.Model == t.Model {
+// waiting reports whether queue holds t already, under whatever name: a target
+// without a model asks for the client's.
+func (x *Exchange) waiting(queue []Target, t Target) bool {
+	for _, q := range queue {
+		if q.Provider == t.Provider && x.effective(q) == x.effective(t) {
 			return true
 		}
 	}
 	return false
+}
+
+func (x *Exchange) effective(t Target) string {
+	if t.Model == "" {
+		return x.Call.Model
+	}
+	return t.Model
 }
 
 // giveUp answers with what the last attempt failed of: the provider's own
