@@ -87,7 +87,7 @@ type KeepRules struct {
 
 // Exporter is one place telemetry goes to.
 type Exporter struct {
-	Name     string // in status and logs; "": the end point
+	Name     string // in status and logs; "": the host of the end point
 	Endpoint string // URL or host:port; "": the exporter is ignored, unless its protocol is console
 	// Exact says that Endpoint is the whole URL of its signal; else /v1/<signal> is appended for http/protobuf.
 	Exact       bool
@@ -171,7 +171,7 @@ func (c Config) withDefaults() Config {
 		e := &c.Exporters[i]
 		e.Timeout = positive(e.Timeout, defaultExportTimeout)
 		if e.Name == "" {
-			e.Name = e.Endpoint
+			e.Name = e.host()
 		}
 	}
 	return c

@@ -87,6 +87,14 @@ func (e Exporter) url() (*url.URL, error) {
 	return u, nil
 }
 
+// host returns a name for e that holds no credentials.
+func (e Exporter) host() string {
+	if u, err := e.url(); err == nil {
+		return u.Host
+	}
+	return "otlp"
+}
+
 func (e Exporter) protocol(u *url.URL) string {
 	switch {
 	case e.Protocol == "http":

@@ -3,10 +3,12 @@ package telemetry
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"strconv"
 	"time"
 
@@ -54,6 +56,10 @@ func (s *httpSender) send(ctx context.Context, pieces [][]byte) (int64, string, 
 	}
 	resp, err := s.client.Do(req)
 	if err != nil {
+		var full *url.Error
+		if errors.As(err, &full) { // it repeats the URL, which may hold credentials
+			err = full.Err
+		}
 		return 0, "", &sendError{err: err, retry: true}
 	}
 	defer resp.Body.Close()

@@ -454,17 +454,6 @@ type panicking struct{ endedSpan }
 
 func (*panicking) OnEnd(sdktrace.ReadOnlySpan) { panic("bug") }
 
-// panickingSender is an exporter with a bug that goes away.
-type panickingSender struct{ calls atomic.Int64 }
-
-func (s *panickingSender) send(context.Context, [][]byte) (int64, string, error) {
-	if s.calls.Add(1) == 1 {
-		panic("bug")
-	}
-	return 0, "", nil
-}
-func (s *panickingSender) close() error { return nil }
-
 func TestO14PanicsCostNothingButTelemetry(t *testing.T) {
 	s := newSink(t)
 	tel := start(t, Config{SpanProcessors: []sdktrace.SpanProcessor{&panicking{}}, Exporters: []Exporter{{Name: "sink", Endpoint: s.grpcAddr, Signals: []Signal{Traces}}}})
