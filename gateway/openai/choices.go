@@ -34,30 +34,57 @@ func (choiceEvents) Observe(e *gateway.Event, r *gateway.Result) {
 // reports false, having read nothing, when the chunk may hold more.
 func plainDelta(doc []byte, r *gateway.Result) bool {
 	// Without a backslash each quoted word below is a whole key or value.
-	if bytes.IndexByte(doc, '\\') >= 0 || !nullOnly(doc, `"finish_reason"`) || !nullOnly(doc, `"usage"`) || bytes.Contains(doc, []byte(`"error"`)) {
+	if bytes.IndexByte(doc, '\\') >= 0 || !nullOnly(doc, wordFinish) || !nullOnly(doc, wordUsage) || wordError.end(doc) > 0 {
 		return false
 	}
-	at := bytes.Index(doc, []byte(`"delta"`))
-	if at < 0 {
+	at := wordDelta.end(doc)
+	if at == 0 {
 		return false
 	}
-	v, ok := memberValue(doc, at+len(`"delta"`))
-	if !ok || bytes.Contains(doc[v:], []byte(`"delta"`)) {
+	v, ok := memberValue(doc, at)
+	if !ok || wordDelta.end(doc[v:]) > 0 {
 		return false
 	}
 	generated(doc, jsonscan.Span{Start: v, End: len(doc)}, r)
 	return true
 }
 
-// nullOnly reports whether key, quotes included, stands in doc as a member
-// whose value is null, or not at all.
-func nullOnly(doc []byte, key string) bool {
-	for {
-		i := bytes.Index(doc, []byte(key))
+// word is a quoted word to look for in a chunk. Chunks are full of quotes and
+// of some letters: the search is for the part that begins with a rare one.
+type word struct{ before, rare string }
+
+var (
+	wordFinish  = word{`"finish`, `_reason"`}
+	wordUsage   = word{`"`, `usage"`}
+	wordError   = word{`"e`, `rror"`}
+	wordDelta   = word{`"`, `delta"`}
+	wordChoices = word{`"c`, `hoices"`}
+)
+
+// end returns the position behind the first w in doc, 0 when there is none.
+func (w word) end(doc []byte) int {
+	for from := 0; ; {
+		i := bytes.Index(doc[from:], []byte(w.rare))
 		if i < 0 {
+			return 0
+		}
+		at := from + i
+		from = at + len(w.rare)
+		if bytes.HasSuffix(doc[:at], []byte(w.before)) {
+			return from
+		}
+	}
+}
+
+// nullOnly reports whether w stands in doc as the key of a member whose
+// value is null, or not at all.
+func nullOnly(doc []byte, w word) bool {
+	for {
+		at := w.end(doc)
+		if at == 0 {
 			return true
 		}
-		v, ok := memberValue(doc, i+len(key))
+		v, ok := memberValue(doc, at)
 		if !ok || !bytes.HasPrefix(doc[v:], []byte("null")) {
 			return false
 		}
@@ -327,18 +354,17 @@ func (choiceEvents) UsageOnly(e *gateway.Event) bool {
 // emptyChoices reports whether an empty array seems to stand in doc under the
 // key "choices".
 func emptyChoices(doc []byte) bool {
-	const key = `"choices"`
 	for {
-		i := bytes.Index(doc, []byte(key))
-		if i < 0 {
+		at := wordChoices.end(doc)
+		if at == 0 {
 			return false
 		}
-		v, ok := memberValue(doc, i+len(key))
+		v, ok := memberValue(doc, at)
 		if ok && doc[v] == '[' {
 			if v = skipSpace(doc, v+1); v < len(doc) && doc[v] == ']' {
 				return true
 			}
 		}
-		doc = doc[i+len(key):]
+		doc = doc[at:]
 	}
 }

@@ -193,9 +193,9 @@ func observeStatus(doc []byte, status, reason jsonscan.Span, r *gateway.Result) 
 // the output items.
 func observeOutput(doc []byte, items, searches jsonscan.Span, r *gateway.Result) {
 	var calls, text int64
-	any := false
+	found := false
 	jsonscan.Array(doc, items, func(_ int, item jsonscan.Span) bool {
-		any = true
+		found = true
 		jsonscan.Object(doc, item, func(key []byte, v jsonscan.Span) bool {
 			switch string(key) {
 			case "type":
@@ -211,7 +211,7 @@ func observeOutput(doc []byte, items, searches jsonscan.Span, r *gateway.Result)
 		})
 		return true
 	})
-	if !r.Content && any {
+	if !r.Content && found {
 		r.Content = true
 		r.OutputBytes += text
 	}
