@@ -16,10 +16,10 @@ import (
 // maxToken is the longest token, in bytes: more does not fit in a header.
 const maxToken = 16 << 10
 
-// token is a token and its end, zero when it does not name one.
+// token is a token and its end, zero when it does not name one. The fields are exported because fmt masks no others.
 type token struct {
-	value   gateway.Secret
-	expires time.Time
+	Value   gateway.Secret
+	Expires time.Time
 }
 
 var errNoToken = errors.New("it returned no token")

@@ -103,6 +103,12 @@ type flight struct {
 	err  error
 }
 
+// String implements fmt.Stringer. Without it fmt would print the token, because it asks no unexported field for its String.
+func (s *tokenSource) String() string { return "token source of provider " + s.cfg.Provider }
+
+// GoString implements fmt.GoStringer.
+func (s *tokenSource) GoString() string { return s.String() }
+
 // UserAgent implements gateway.TokenSource.
 func (s *tokenSource) UserAgent() string { return s.cfg.UserAgent }
 
@@ -139,7 +145,7 @@ func (s *tokenSource) Refresh(ctx context.Context, refused gateway.Secret) (gate
 	case s.valid(now) && s.current != refused:
 		defer s.mu.Unlock()
 		return s.current, nil // somebody was faster
-	case s.refused == refused && now.Before(s.retry):
+	case s.flight == nil && s.refused == refused && now.Before(s.retry):
 		defer s.mu.Unlock()
 		if s.failure != nil {
 			return "", s.failure
@@ -197,8 +203,8 @@ func (s *tokenSource) fly(ctx context.Context) (gateway.Secret, error) {
 
 // store keeps what a fetch brought. It is called with mu held.
 func (s *tokenSource) store(ctx context.Context, tok token, err error, now time.Time) (gateway.Secret, error) {
-	if err == nil && !tok.expires.IsZero() && !tok.expires.After(now) {
-		err = fmt.Errorf("the token it returned expired at %s", tok.expires.UTC().Format(time.RFC3339))
+	if err == nil && !tok.Expires.IsZero() && !tok.Expires.After(now) {
+		err = fmt.Errorf("the token it returned expired at %s", tok.Expires.UTC().Format(time.RFC3339))
 	}
 	if err != nil {
 		s.failure = s.wrap(err)
@@ -208,14 +214,14 @@ func (s *tokenSource) store(ctx context.Context, tok token, err error, now time.
 		}
 		return "", s.failure
 	}
-	end, buffer := tok.expires, s.cfg.RefreshBuffer
+	end, buffer := tok.Expires, s.cfg.RefreshBuffer
 	if end.IsZero() {
 		end = now.Add(s.cfg.TTL)
 	} else {
 		buffer = min(buffer, end.Sub(now)/10)
 	}
-	s.current, s.expires, s.due, s.failure = tok.value, end, end.Add(-buffer), nil
-	return tok.value, nil
+	s.current, s.expires, s.due, s.failure = tok.Value, end, end.Add(-buffer), nil
+	return tok.Value, nil
 }
 
 // claudeToken reads the token Claude Code keeps.

@@ -137,6 +137,12 @@ func newWebhookTransport(loopback bool) *http.Transport {
 // Name implements gateway.Hook.
 func (w *Webhook) Name() string { return "webhook" }
 
+// String implements fmt.Stringer. The URL's query and the headers may hold secrets.
+func (w *Webhook) String() string { return "webhook " + w.host }
+
+// GoString implements fmt.GoStringer.
+func (w *Webhook) GoString() string { return w.String() }
+
 // Close frees idle connections. The webhook may still be used.
 func (w *Webhook) Close() error {
 	w.transport.CloseIdleConnections()
