@@ -38,7 +38,8 @@ import (
 // An upstream status line is "200 text/event-stream" followed by directives:
 // chunk=N (write N bytes at a time), reset (break the connection after the
 // body), cut (end the connection without HTTP's own end), hang (send no more
-// until the client leaves), refuse (nobody listens).
+// until the client leaves), silent (send nothing at all until then), refuse
+// (nobody listens).
 type Script struct {
 	Path    string
 	Comment string
@@ -122,6 +123,7 @@ type scriptedAnswer struct {
 	body                     []byte
 	chunk                    int
 	reset, cut, hang, refuse bool
+	silent                   bool
 }
 
 func parseAnswer(text string) (*scriptedAnswer, error) {
@@ -150,6 +152,8 @@ func parseAnswer(text string) (*scriptedAnswer, error) {
 			a.reset = true
 		case name == "cut":
 			a.cut = true
+		case name == "silent":
+			a.silent = true
 		case name == "hang":
 			a.hang = true
 		case name == "crlf":
@@ -284,6 +288,10 @@ func (p *ScriptedProvider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (a *scriptedAnswer) write(w http.ResponseWriter, r *http.Request) {
+	if a.silent {
+		<-r.Context().Done()
+		return
+	}
 	for k, v := range a.header {
 		w.Header()[k] = v
 	}
