@@ -328,6 +328,18 @@ models:
 	same(t, "strategy", d.Strategy, "weight")
 }
 
+func TestG05ReferencesThatMultiplyAreBounded(t *testing.T) {
+	var targets, fallbacks strings.Builder
+	for i := range 6 {
+		refs := strings.Repeat(fmt.Sprintf("p%d, ", i+1), 30)
+		fmt.Fprintf(&targets, "  p%d: { targets: [ %s ] }\n", i, refs)
+		fmt.Fprintf(&fallbacks, "  p%d: { targets: [ openai/%d ], fallbacks: [ %s ] }\n", i, i, refs)
+	}
+	refuse(t, "models:\n"+targets.String()+"  p6: { targets: [ openai/x ] }\n", "more than 256 targets")
+	refuse(t, "models:\n"+targets.String()+"  p6: { targets: [ opnai/x ] }\n", `did you mean "openai"?`)
+	refuse(t, "models:\n"+fallbacks.String()+"  p6: { targets: [ openai/x ] }\n", "is tried already")
+}
+
 func TestS56FileOthersMayWriteIsRefused(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Log("permissions are not checked here")
@@ -410,6 +422,7 @@ func TestG01FileLimits(t *testing.T) {
 	refuse(t, strings.Repeat("[", 1<<16), "nested too deeply")
 	refuse(t, strings.Repeat("- ", 1<<16), "nested too deeply")
 	refuse(t, "x-a: [ "+strings.Repeat("1,", 150_000)+" 1 ]", "200,000 tokens")
+	refuse(t, strings.Repeat("a: 1\n", 20_000), "more than 10,000 keys")
 	if _, _, err := Load(t.TempDir(), Options{}); err == nil || !strings.Contains(err.Error(), "not a regular file") {
 		t.Errorf("a directory: got %v", err)
 	}

@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"unicode/utf8"
 
@@ -17,6 +18,7 @@ const (
 	maxFileBytes = 1 << 20
 	maxDepth     = 64      // of nested lists and mappings
 	maxTokens    = 200_000 // of one file
+	maxKeys      = 10_000  // of one mapping; the parser's work is quadratic in them
 	maxNodes     = 100_000 // once every alias is written out
 )
 
@@ -159,7 +161,21 @@ func excess(tokens token.Tokens) (*token.Token, string) {
 		return tokens[maxTokens], "more than 200,000 tokens; this is not a configuration file"
 	}
 	flow, run := 0, 0
+	keys := map[int]int{} // :: column → keys of the block mapping there
 	for _, t := range tokens {
+		switch column := t.Position.Column; t.Type {
+		case token.MappingValueType:
+			if flow > 0 || t.Prev == nil {
+				break
+			}
+			column = t.Prev.Position.Column
+			if keys[column]++; keys[column] > maxKeys {
+				return t.Prev, "more than 10,000 keys in one mapping; this is not a configuration file"
+			}
+			fallthrough
+		case token.SequenceEntryType:
+			maps.DeleteFunc(keys, func(deeper, _ int) bool { return deeper > column })
+		}
 		switch t.Type {
 		case token.SequenceStartType, token.MappingStartType:
 			flow++

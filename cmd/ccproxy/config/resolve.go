@@ -6,8 +6,10 @@ import (
 	"strings"
 )
 
-// maxReferences is how deep entries of models may refer to each other.
-const maxReferences = 8
+const (
+	maxReferences = 8   // of entries of models from one to the next
+	maxTargets    = 256 // of one entry, references expanded
+)
 
 // providers gives each provider its type, base URL and deadlines, and the zero configuration its three vendors.
 func (d *decoder) providers(c *Config) {
@@ -66,10 +68,17 @@ type resolver struct {
 	entries map[string]*Model
 	names   []string // of entries and providers, for suggestions
 	failed  map[string]bool
+	done    map[string]expansion
+}
+
+// expansion is an entry without its references.
+type expansion struct {
+	targets []Target
+	depth   int // of the longest chain of entries, itself included
 }
 
 func (d *decoder) resolve(c *Config) {
-	r := resolver{decoder: d, c: c, entries: map[string]*Model{}, failed: map[string]bool{}}
+	r := resolver{decoder: d, c: c, entries: map[string]*Model{}, failed: map[string]bool{}, done: map[string]expansion{}}
 	for i := range c.Models {
 		r.entries[c.Models[i].Name] = &c.Models[i]
 		r.names = append(r.names, c.Models[i].Name)
@@ -107,7 +116,7 @@ func (r *resolver) model(m Model) Model {
 		r.fail(r.at(path), path, "every weight is 0; raise one")
 	}
 	fallbacks := m.Fallbacks
-	m.Targets = r.targets(m.Targets, []string{m.Name})
+	m.Targets = r.entry(r.entries[m.Name], nil).targets
 	m.Fallbacks = Fallbacks{Any: r.fallbacks(m, fallbacks.Any)}
 	if fallbacks.ByReason != nil {
 		m.Fallbacks.ByReason = map[string][]Target{}
@@ -120,9 +129,9 @@ func (r *resolver) model(m Model) Model {
 	return m
 }
 
-// targets resolves list. trail is the chain of entries that led here.
-func (r *resolver) targets(list []Target, trail []string) []Target {
-	var out []Target
+// targets resolves list. trail is the chain of entries that led here, depth how many entries the longest chain goes on
+// through.
+func (r *resolver) targets(list []Target, trail []string) (out []Target, depth int) {
 	for _, t := range list {
 		direct, entry := r.target(t)
 		if direct != nil {
@@ -132,21 +141,40 @@ func (r *resolver) targets(list []Target, trail []string) []Target {
 		if entry == nil || r.loops(t, entry.Name, trail) {
 			continue
 		}
-		inner := r.targets(entry.Targets, append(slices.Clone(trail), entry.Name))
-		for i := range inner {
-			if t.Weight != 1 {
-				inner[i].Weight = t.Weight
-			}
+		inner := r.entry(entry, trail)
+		if len(trail)+inner.depth > maxReferences {
+			r.once(t, "refers on through more than %d entries; name the target itself", maxReferences)
+			continue
 		}
-		out = append(out, inner...)
+		if len(out)+len(inner.targets) > maxTargets {
+			r.once(t, "more than %d targets in all; name fewer", maxTargets)
+			break
+		}
+		depth = max(depth, inner.depth)
+		for _, target := range inner.targets {
+			if t.Weight != 1 {
+				target.Weight = t.Weight
+			}
+			out = append(out, target)
+		}
 	}
-	return out
+	return out, depth + 1
+}
+
+// entry resolves an entry once: many may refer to it.
+func (r *resolver) entry(m *Model, trail []string) expansion {
+	done, ok := r.done[m.Name]
+	if !ok {
+		done.targets, done.depth = r.targets(m.Targets, append(slices.Clone(trail), m.Name))
+		r.done[m.Name] = done
+	}
+	return done
 }
 
 // fallbacks resolves a list of m's: a reference stands for the entry's targets and then its own fallbacks.
 func (r *resolver) fallbacks(m Model, list []Target) []Target {
 	var out []Target
-	used := map[string]bool{}
+	used, followed := map[string]bool{}, map[string]bool{}
 	for _, t := range m.Targets {
 		used[t.String()] = true
 	}
@@ -170,10 +198,11 @@ func (r *resolver) fallbacks(m Model, list []Target) []Target {
 			case entry != nil && !r.loops(t, entry.Name, trail):
 				trail := append(slices.Clone(trail), entry.Name)
 				before := len(out)
-				for _, inner := range r.targets(entry.Targets, []string{entry.Name}) {
+				for _, inner := range r.entry(entry, nil).targets {
 					add(inner)
 				}
-				if !t.alias {
+				if !t.alias && !followed[entry.Name] {
+					followed[entry.Name] = true
 					follow(entry.Fallbacks.Any, trail)
 				}
 				if len(out) == before && !t.alias && len(trail) == 2 && len(entry.Targets) > 0 {
@@ -240,7 +269,7 @@ func (r *resolver) loops(t Target, name string, trail []string) bool {
 		return true
 	}
 	if len(trail) >= maxReferences {
-		r.once(t, "refers on through more than %d entries: %s", maxReferences, strings.Join(append(slices.Clone(trail), name), " → "))
+		r.once(t, "refers on through more than %d entries; name the target itself", maxReferences)
 		return true
 	}
 	return false
