@@ -1,0 +1,130 @@
+package telemetry
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"go.opentelemetry.io/otel/metric"
+
+	"github.com/ccproxy/ccproxy/telemetry/names"
+)
+
+// instruments are those of exchanges, with the series they share.
+type instruments struct {
+	inferenceDuration, firstChunk, outputChunk       metric.Float64Histogram
+	usageInput, usageOutput, usageCacheRead          metric.Int64Counter
+	usageCacheWrite, usageReasoning                  metric.Int64Counter
+	inferenceInput, inferenceOutput, embeddingsInput metric.Int64Histogram
+	embeddingsDuration                               metric.Float64Histogram
+	requestDuration, requestFirstByte, overhead      metric.Float64Histogram
+	requestsActive, streamsActive                    metric.Int64UpDownCounter
+	attempts, fallbacks, decisions, outcomes         metric.Int64Counter
+	hookDuration, serverDuration, clientDuration     metric.Float64Histogram
+
+	genAI, genAIError, genAIModality     *series
+	request, dialect, attempt, fallback  *series
+	decision, outcome, hook, server, out *series
+}
+
+func newInstruments(mp metric.MeterProvider) (*instruments, error) {
+	m := maker{provider: mp}
+	i := &instruments{
+		inferenceDuration:  m.seconds(names.MetricGenAIClientInferenceDuration),
+		firstChunk:         m.seconds(names.MetricGenAIClientInferenceTimeToFirstChunk),
+		outputChunk:        m.seconds(names.MetricGenAIClientInferenceTimePerOutputChunk),
+		usageInput:         m.counter(names.MetricGenAIClientInferenceUsageInputTokens),
+		usageOutput:        m.counter(names.MetricGenAIClientInferenceUsageOutputTokens),
+		usageCacheRead:     m.counter(names.MetricGenAIClientInferenceUsageCacheReadInputTokens),
+		usageCacheWrite:    m.counter(names.MetricGenAIClientInferenceUsageCacheWriteInputTokens),
+		usageReasoning:     m.counter(names.MetricGenAIClientInferenceUsageReasoningOutputTokens),
+		inferenceInput:     m.counts(names.MetricGenAIClientInferenceOperationInputTokens),
+		inferenceOutput:    m.counts(names.MetricGenAIClientInferenceOperationOutputTokens),
+		embeddingsInput:    m.counts(names.MetricGenAIClientEmbeddingsOperationInputTokens),
+		embeddingsDuration: m.seconds(names.MetricGenAIClientEmbeddingsDuration),
+		requestDuration:    m.seconds(names.MetricRequestDuration),
+		requestFirstByte:   m.seconds(names.MetricRequestTimeToFirstByte),
+		overhead:           m.seconds(names.MetricRequestOverhead),
+		requestsActive:     m.gauge(names.MetricRequestsActive),
+		streamsActive:      m.gauge(names.MetricStreamsActive),
+		attempts:           m.counter(names.MetricAttempts),
+		fallbacks:          m.counter(names.MetricFallbacks),
+		decisions:          m.counter(names.MetricRoutingDecisions),
+		outcomes:           m.counter(names.MetricRoutingOutcomes),
+		hookDuration:       m.seconds(names.MetricHookDuration),
+		serverDuration:     m.seconds(names.MetricHTTPServerRequestDuration),
+		clientDuration:     m.seconds(names.MetricHTTPClientRequestDuration),
+
+		genAI: newSeries(names.KeyGenAIOperationName, names.KeyGenAIProviderName, names.KeyGenAIRequestModel, names.KeyGenAIResponseModel,
+			names.KeyServerAddress, names.KeyServerPort),
+		genAIError: newSeries(names.KeyGenAIOperationName, names.KeyGenAIProviderName, names.KeyGenAIRequestModel, names.KeyGenAIResponseModel,
+			names.KeyServerAddress, names.KeyServerPort, names.KeyErrorType),
+		genAIModality: newSeries(names.KeyGenAIOperationName, names.KeyGenAIProviderName, names.KeyGenAIRequestModel, names.KeyGenAIResponseModel,
+			names.KeyServerAddress, names.KeyServerPort, names.KeyGenAITokenModality),
+		request: newSeries(names.KeyDialect, names.KeyLabel, names.KeyModelRouted, names.KeyOutcome),
+		dialect: newSeries(names.KeyDialect),
+		attempt: newSeries(names.KeyGenAIProviderName, names.KeyGenAIRequestModel, names.KeyTarget, names.KeyAttemptKind,
+			names.KeyAttemptResult, names.KeyErrorType),
+		fallback: newSeries(names.KeyFallbackFrom, names.KeyFallbackTo, names.KeyFallbackReason),
+		decision: newSeries(names.KeyLabel, names.KeyRouteRule, names.KeyModelOriginal, names.KeyModelRouted, names.KeyRoutePassthrough),
+		outcome:  newSeries(names.KeyLabel, names.KeyRoutingEffective, names.KeyRoutingReason),
+		hook:     newSeries(names.KeyHookName, names.KeyHookPhase, names.KeyHookAction),
+		server: newSeries(names.KeyHTTPRequestMethod, names.KeyURLScheme, names.KeyErrorType, names.KeyHTTPResponseStatusCode,
+			names.KeyHTTPRoute, names.KeyNetworkProtocolVersion),
+		out: newSeries(names.KeyHTTPRequestMethod, names.KeyServerAddress, names.KeyServerPort, names.KeyErrorType,
+			names.KeyHTTPResponseStatusCode, names.KeyNetworkProtocolVersion, names.KeyURLScheme),
+	}
+	return i, errors.Join(m.errs...)
+}
+
+// maker makes instruments as the contract describes them and collects what goes wrong.
+type maker struct {
+	provider metric.MeterProvider
+	errs     []error
+}
+
+// find returns the contract's entry for a metric and the meter of its scope.
+func (m *maker) find(name string) (names.Metric, metric.Meter) {
+	scope := names.ScopeGateway
+	switch {
+	case strings.HasPrefix(name, "gen_ai."):
+		scope = names.ScopeGenAI
+	case strings.HasPrefix(name, "http."):
+		scope = names.ScopeHTTP
+	}
+	for _, entry := range names.Metrics {
+		if entry.Name == name {
+			return entry, m.provider.Meter(scope)
+		}
+	}
+	m.errs = append(m.errs, fmt.Errorf("metric %s is not in the contract", name))
+	return names.Metric{Name: name}, m.provider.Meter(scope)
+}
+
+func (m *maker) seconds(name string) metric.Float64Histogram {
+	e, meter := m.find(name)
+	h, err := meter.Float64Histogram(name, metric.WithUnit(e.Unit), metric.WithDescription(e.Description), metric.WithExplicitBucketBoundaries(e.Boundaries...))
+	m.errs = append(m.errs, err)
+	return h
+}
+
+func (m *maker) counts(name string) metric.Int64Histogram {
+	e, meter := m.find(name)
+	h, err := meter.Int64Histogram(name, metric.WithUnit(e.Unit), metric.WithDescription(e.Description), metric.WithExplicitBucketBoundaries(e.Boundaries...))
+	m.errs = append(m.errs, err)
+	return h
+}
+
+func (m *maker) counter(name string) metric.Int64Counter {
+	e, meter := m.find(name)
+	c, err := meter.Int64Counter(name, metric.WithUnit(e.Unit), metric.WithDescription(e.Description))
+	m.errs = append(m.errs, err)
+	return c
+}
+
+func (m *maker) gauge(name string) metric.Int64UpDownCounter {
+	e, meter := m.find(name)
+	c, err := meter.Int64UpDownCounter(name, metric.WithUnit(e.Unit), metric.WithDescription(e.Description))
+	m.errs = append(m.errs, err)
+	return c
+}
