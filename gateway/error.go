@@ -90,6 +90,10 @@ func RetryDelay(v string, unit time.Duration) time.Duration {
 // fallbackReason says for which reason another target may be tried after e:
 // names.FallbackReason…, or "" when trying again elsewhere cannot help.
 func fallbackReason(e *Error, c CredentialSource) string {
+	// What a hook or policy refuses is refused everywhere.
+	if e.Reason != "" || e.Type == names.ErrorHookError {
+		return ""
+	}
 	switch e.Type {
 	case names.ErrorRateLimitExceeded:
 		return names.FallbackRateLimit

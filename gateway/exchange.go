@@ -187,6 +187,21 @@ func (x *Exchange) SetBody(body []byte) error {
 	return nil
 }
 
+// SetLabel names the exchange in place of the rules. Hooks call it before
+// model_router; label must be one the configuration knows.
+func (x *Exchange) SetLabel(label string) {
+	x.Route.Label, x.Route.Rule, x.labelled, x.modified = label, "", true, true
+}
+
+// Routed reports whether the route has been decided.
+func (x *Exchange) Routed() bool { return x.routed }
+
+// String is the exchange's id: printing an exchange shows no credential.
+func (x *Exchange) String() string { return x.ID }
+
+// GoString is String, for %#v.
+func (x *Exchange) GoString() string { return x.ID }
+
 // SetResponseHeader sets a header on the answer to the client, whatever it
 // will be. Hooks call it in any phase before the first byte.
 func (x *Exchange) SetResponseHeader(key, value string) {

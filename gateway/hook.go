@@ -29,10 +29,12 @@ type Phases struct {
 	// Event runs on each event before the client sees it. A plain body is one
 	// event. An error ends the answer.
 	Event func(ctx context.Context, e *Event) error
-	// Settle runs in post_api, once for each attempt offered, when usage is final.
-	Settle func(ctx context.Context, a *Attempt)
+	// Settle runs in post_api, once for each attempt offered, when usage is
+	// final. It can refuse nothing any more: an error is recorded.
+	Settle func(ctx context.Context, a *Attempt) error
 	// End runs exactly once if Begin succeeded, after the last byte or failure.
-	End func(ctx context.Context, x *Exchange)
+	// An error is recorded.
+	End func(ctx context.Context, x *Exchange) error
 }
 
 // HookFunc makes a Hook of a name and a Begin function.

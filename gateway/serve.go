@@ -99,17 +99,14 @@ func (g *Gateway) finish(ctx context.Context, rp *reply) {
 	for _, a := range x.Attempts {
 		g.closeAttempt(ctx, a)
 	}
+	x.Status = rp.status
+	x.Outcome = x.outcome()
 	for i := len(x.hooks) - 1; i >= 0; i-- {
 		if h := x.hooks[i]; h.phases.End != nil {
-			g.runHook(ctx, x, h.ConfiguredHook, names.HookPhaseEnd, func(ctx context.Context) error {
-				h.phases.End(ctx, x)
-				return nil
-			})
+			g.runHook(ctx, x, h.ConfiguredHook, names.HookPhaseEnd, func(ctx context.Context) error { return h.phases.End(ctx, x) })
 		}
 	}
 	x.Finish = time.Now()
-	x.Status = rp.status
-	x.Outcome = x.outcome()
 	x.Overhead = max(0, x.Finish.Sub(x.Start)-x.wait-x.stall)
 	g.recorder.End(ctx, x)
 	g.describe(x)

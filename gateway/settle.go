@@ -31,10 +31,7 @@ func (g *Gateway) settle(ctx context.Context, a *Attempt) {
 	}
 	for i := len(x.hooks) - 1; i >= 0; i-- {
 		if h := x.hooks[i]; h.phases.Settle != nil {
-			g.runHook(pctx, x, h.ConfiguredHook, names.HookPhasePostAPI, func(ctx context.Context) error {
-				h.phases.Settle(ctx, a)
-				return nil
-			})
+			g.runHook(pctx, x, h.ConfiguredHook, names.HookPhasePostAPI, func(ctx context.Context) error { return h.phases.Settle(ctx, a) })
 		}
 	}
 	g.recorder.Settled(pctx, a)

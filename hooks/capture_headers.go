@@ -79,10 +79,11 @@ func (h captureHeaders) Begin(_ context.Context, x *gateway.Exchange) (gateway.P
 		return gateway.Phases{}, nil
 	}
 	// At the end, because a failed answer has headers too.
-	return gateway.Phases{End: func(_ context.Context, x *gateway.Exchange) {
+	return gateway.Phases{End: func(_ context.Context, x *gateway.Exchange) error {
 		if a := x.Final(); a != nil && a.Response != nil {
 			x.SetAttributes(h.response.attributes(a.Response.Header)...)
 		}
+		return nil
 	}}, nil
 }
 

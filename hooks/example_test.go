@@ -26,8 +26,9 @@ func (h WorkingHours) Begin(_ context.Context, x *gateway.Exchange) (gateway.Pha
 	}
 	x.SetResponseHeader("X-Team", x.Caller.Team)
 	return gateway.Phases{
-		Settle: func(_ context.Context, a *gateway.Attempt) {
-			fmt.Println(x.Caller.Team, a.Target.Name, a.Result.Usage.OutputTokens())
+		Settle: func(_ context.Context, a *gateway.Attempt) error {
+			_, err := fmt.Println(x.Caller.Team, a.Target.Name, a.Result.Usage.OutputTokens())
+			return err
 		},
 	}, nil
 }

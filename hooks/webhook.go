@@ -178,10 +178,10 @@ func (w *Webhook) Begin(ctx context.Context, x *gateway.Exchange) (gateway.Phase
 		p.Response = func(ctx context.Context, a *gateway.Attempt) error { return r.ask(ctx, phaseResponse, a) }
 	}
 	if w.on(phasePostAPI) {
-		p.Settle = func(ctx context.Context, a *gateway.Attempt) { r.tell(ctx, phasePostAPI, a) }
+		p.Settle = func(ctx context.Context, a *gateway.Attempt) error { return r.tell(ctx, phasePostAPI, a) }
 	}
 	if w.on(phaseEnd) {
-		p.End = func(ctx context.Context, x *gateway.Exchange) { r.tell(ctx, phaseEnd, x.Final()) }
+		p.End = func(ctx context.Context, x *gateway.Exchange) error { return r.tell(ctx, phaseEnd, x.Final()) }
 	}
 	return p, nil
 }
@@ -206,17 +206,16 @@ func (r *webhookRun) ask(ctx context.Context, phase string, a *gateway.Attempt) 
 	return fmt.Errorf("webhook %s in %s: %w", r.w.host, phase, err)
 }
 
-// tell calls the service where it has nothing to decide any more. These phases return no error to the engine, so that a
-// failure is left as a span event.
-func (r *webhookRun) tell(ctx context.Context, phase string, a *gateway.Attempt) {
+// tell calls the service where it has nothing to decide any more.
+func (r *webhookRun) tell(ctx context.Context, phase string, a *gateway.Attempt) error {
 	v, err := r.call(ctx, phase, a)
-	if err == nil && v.action == actionContinue {
-		return
+	if err != nil {
+		return fmt.Errorf("webhook %s in %s: %w", r.w.host, phase, err)
 	}
-	if span := trace.SpanFromContext(ctx); span.IsRecording() {
-		span.AddEvent(names.SpanEventHook, trace.WithAttributes(names.KeyHookName.String(r.w.Name()), names.KeyHookPhase.String(phase),
-			names.KeyHookAction.String(names.HookActionFailedOpen), names.KeyErrorType.String(names.ErrorHookError)))
+	if v.action != actionContinue {
+		return fmt.Errorf("webhook %s in %s: %q came when nothing can change any more", r.w.host, phase, v.action)
 	}
+	return nil
 }
 
 // call posts the exchange as the phase sees it and reads the verdict.

@@ -271,11 +271,7 @@ func (r *webhookRun) rewrite(ctx context.Context, v verdict) error {
 	if v.label == "" {
 		return nil
 	}
-	// The rules speak first, so that the engine does not ask them again.
-	if err := x.Label(ctx); err != nil {
-		return err
-	}
-	x.Route.Label, x.Route.Rule = v.label, ""
+	x.SetLabel(v.label)
 	return nil
 }
 
