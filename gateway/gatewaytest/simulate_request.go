@@ -118,6 +118,7 @@ func (l *requestLog) named(rec *Request, a *ask) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	rec.Model = a.model
+	l.announce()
 }
 
 func (l *requestLog) finish(rec *Request, now time.Time, left bool, c *conversation) {

@@ -232,7 +232,7 @@ func TestStallLastsUntilTheClientLeaves(t *testing.T) {
 func TestClosingTheProviderReleasesStalledRequests(t *testing.T) {
 	p, url := serve(t, gatewaytest.ProviderOptions{})
 	go func() {
-		_ = p.WaitRequests(context.Background(), func(rs []gatewaytest.Request) bool { return len(rs) > 0 && rs[0].Model != "" })
+		_ = p.WaitRequests(t.Context(), func(rs []gatewaytest.Request) bool { return len(rs) > 0 && rs[0].Model != "" })
 		p.Close()
 	}()
 	if got := dialects[1].ask(t, url, "m", "stall_after=2"); got.err != nil || got.body == "" {
