@@ -180,8 +180,11 @@ func (s *OATSource) decodeNode(d *decoder, n *node, path string) {
 	} else {
 		d.scalar(n, path, reflect.ValueOf(&s.Command).Elem(), `raw:"true"`)
 	}
-	if strings.TrimSpace(s.Command) == "" {
+	switch blank := strings.TrimSpace(s.Command) == ""; {
+	case blank && s.Source == "":
 		d.fail(n.place, path, "no command; give one that prints the token, or remove the key")
+	case !blank && s.Source != "":
+		d.fail(n.place, path, "both a command and a source; give one of them")
 	}
 }
 

@@ -148,10 +148,13 @@ type RuleTarget struct {
 	Cost    USD           `yaml:"cost"`
 }
 
-// OATSource is a command that prints a bearer token.
+// OATSource is a command that prints a bearer token, or a built-in source of one.
 type OATSource struct {
 	// Command is given to the shell as written: its own ${…} are the shell's.
 	Command string `yaml:"command" raw:"true"`
+	// Source is a built-in source instead of a command: claude is the token Claude Code keeps in the macOS Keychain or
+	// in ~/.claude/.credentials.json.
+	Source string `yaml:"source" enum:"claude"`
 	// UserAgent replaces the client's when this token is used. Empty: unchanged.
 	UserAgent string `yaml:"user_agent"`
 	// TTL is how long a token is taken to live. Load fills in CCProxy.OAuthTTL.
