@@ -247,6 +247,11 @@ func (s *stream) pump(resp *http.Response) *Error {
 		}
 		s.dog.feed(now)
 		x.Dialect.Observe(&e, &a.Result)
+		// Clients discard half an event, and it would spoil the error that follows.
+		if e.Partial && !a.Result.Done && x.Call.Operation != "" && s.media == "text/event-stream" {
+			s.last = now
+			continue
+		}
 		if !rp.committed {
 			// The first event decides: an error here is a failed attempt, not an answer.
 			if a.Result.Err != nil {
