@@ -55,10 +55,19 @@ func (l *LogWriter) Write(p []byte) (int, error) {
 // Dropped returns how many writes found no room or came after Close.
 func (l *LogWriter) Dropped() int64 { return l.dropped.Load() }
 
-// unreported returns how many were dropped since it was last asked.
+// unreported returns how many were dropped since it was last asked; 0 while there is no room to report it.
 func (l *LogWriter) unreported() int64 {
 	n := l.dropped.Load()
-	return n - l.told.Swap(n)
+	if n == l.told.Load() {
+		return 0
+	}
+	l.mu.Lock()
+	full := l.closed || len(l.waiting)+l.writing > maxLogBytes-1024
+	l.mu.Unlock()
+	if full {
+		return 0
+	}
+	return max(0, n-l.told.Swap(n))
 }
 
 // Close writes what waits, ends the goroutine and waits for it; the underlying writer stays open. When ctx ends first,

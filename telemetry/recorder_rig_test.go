@@ -51,7 +51,7 @@ type rigConfig struct {
 	hooks     []gateway.ConfiguredHook
 	baseURL   string // of the provider; "": the simulated one
 	basePath  string // below the simulated provider; OpenAI's is /v1
-	noLogs    bool
+	unsampled bool   // no span is recorded
 	// credential gives the client one, which is forwarded.
 	credential bool
 }
@@ -79,17 +79,9 @@ func (r rigRouter) Implied(gateway.Dialect) *gateway.Provider { return r.targets
 // endings tells when exchanges have ended: the client may know before.
 type endings struct {
 	gateway.Recorder
-	mu    sync.Mutex
-	began int
-	done  []*gateway.Exchange
-	wake  chan struct{}
-}
-
-func (e *endings) Begin(ctx context.Context, x *gateway.Exchange) {
-	e.Recorder.Begin(ctx, x)
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.began++
+	mu   sync.Mutex
+	done []*gateway.Exchange
+	wake chan struct{}
 }
 
 func (e *endings) End(ctx context.Context, x *gateway.Exchange) {
@@ -162,12 +154,14 @@ func newRig(t testing.TB, cfg rigConfig) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tp := sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(r.spans))
+	sampler := sdktrace.AlwaysSample()
+	if cfg.unsampled {
+		sampler = sdktrace.NeverSample()
+	}
+	tp := sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(r.spans), sdktrace.WithSampler(sampler))
 	rc := cfg.recorder
 	rc.MeterProvider = sdkmetric.NewMeterProvider(sdkmetric.WithReader(r.reader))
-	if !cfg.noLogs {
-		rc.LoggerProvider = sdklog.NewLoggerProvider(sdklog.WithProcessor(r.logs))
-	}
+	rc.LoggerProvider = sdklog.NewLoggerProvider(sdklog.WithProcessor(r.logs))
 	rc.Log = slog.New(telemetry.NewLogHandler(r.lines, false, cfg.level))
 	rc.Routes = []gateway.RouteSpec{
 		{Method: "POST", Path: "/v1/messages", Dialect: anthropic.Messages()},

@@ -367,3 +367,47 @@ func TestSkippedTargetIsCounted(t *testing.T) {
 		t.Errorf("got %+v, want %s among them", r.metric(names.MetricAttempts), want)
 	}
 }
+
+func TestMetricsNeedNoRecordedSpan(t *testing.T) {
+	r := newRig(t, rigConfig{targets: []string{"simulate-429"}, fallbacks: []string{sonnet}, unsampled: true})
+	x := r.post("/v1/messages", streamCall)
+	a := x.Final()
+	var got float64
+	for _, p := range r.metric(names.MetricGenAIClientInferenceDuration) {
+		if !strings.Contains(p.attrs, "error.type") {
+			got = p.sum
+		}
+		if len(p.exemplars) > 0 {
+			t.Errorf("got exemplars %v of a trace nobody records", p.exemplars)
+		}
+	}
+	if want := a.Finish.Sub(a.Issued).Seconds(); got != want {
+		t.Errorf("got duration %v, want %v by the engine's clock", got, want)
+	}
+	if lines := r.lines.String(); !strings.Contains(lines, x.Span.SpanContext().TraceID().String()) {
+		t.Errorf("got %s, want the trace id all the same", lines)
+	}
+}
+
+func TestUnreachableProviderIsLoggedWithoutItsURL(t *testing.T) {
+	r := newRig(t, rigConfig{targets: []string{sonnet}, baseURL: "http://user:secretpass@127.0.0.1:1"})
+	r.post("/v1/messages", plainCall)
+	if p := only(t, r, names.MetricHTTPClientRequestDuration); !strings.Contains(p.attrs, "error.type=connect_error") || strings.Contains(p.attrs, "status_code") {
+		t.Errorf("got %s, want a connect_error without status", p.attrs)
+	}
+	if lines := r.lines.String(); strings.Contains(lines, "secretpass") || !strings.Contains(lines, `"error_type":"connect_error"`) {
+		t.Errorf("got %s", lines)
+	}
+}
+
+func TestEchoedKeyIsNotLogged(t *testing.T) {
+	r := newRig(t, rigConfig{targets: []string{"simulate-echo_key"}, credential: true})
+	r.post("/v1/messages", plainCall)
+	all := r.lines.String()
+	for _, rec := range r.logs.all() {
+		rec.WalkAttributes(func(kv attribute.KeyValue) bool { all += kv.Value.String(); return true })
+	}
+	if strings.Contains(all, r.apiKey) || !strings.Contains(all, "ccproxy_failure") {
+		t.Errorf("got the client's credential, or no failure, in %s", all)
+	}
+}
