@@ -2,9 +2,10 @@ package command
 
 import "github.com/spf13/cobra"
 
-// commands are all there are, in the order of the help.
+// commands are all there are, in the order of the help; cobra adds help and completion.
 func (a *app) commands() []*cobra.Command {
 	return []*cobra.Command{
-		startCommand(a), versionCommand(a),
+		startCommand(a), stopCommand(a), restartCommand(a), statusCommand(a), logsCommand(a), runCommand(a),
+		installCommand(a), configCommand(a), explainCommand(a), healthCommand(a), versionCommand(a),
 	}
 }

@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"log/slog"
 	"reflect"
+	"strings"
 	"sync"
 	"time"
 
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/ccproxy/ccproxy/cmd/ccproxy/config"
+	"github.com/ccproxy/ccproxy/gateway/route"
 	"github.com/ccproxy/ccproxy/telemetry/names"
 )
 
@@ -138,6 +140,18 @@ func needsRestart(old, now *config.Config) []string {
 		}
 	}
 	return keys
+}
+
+// oddities lists what is odd about a configuration that is valid: what is not served, and what the router finds.
+func oddities(cfg *config.Config, r *route.Router) []string {
+	out := unserved(cfg)
+	for _, text := range r.Warnings() {
+		// Labels without an entry are the loader's, which knows the line.
+		if !strings.HasPrefix(text, "rule ") {
+			out = append(out, text)
+		}
+	}
+	return out
 }
 
 // unserved lists sections that are read and checked but not enforced by this version, where silence would be dangerous.

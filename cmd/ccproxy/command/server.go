@@ -257,7 +257,7 @@ func (s *server) warn(cfg *config.Config, listen string) {
 	if !config.Loopback(listen) {
 		s.log.Warn("callers without a key are allowed from other machines", slog.String("address", listen))
 	}
-	for _, text := range append(unserved(cfg), s.gateway.Snapshot().Router.(*route.Router).Warnings()...) {
+	for _, text := range oddities(cfg, s.gateway.Snapshot().Router.(*route.Router)) {
 		s.log.Warn("configuration", slog.String("warning", text))
 	}
 }

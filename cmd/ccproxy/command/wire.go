@@ -251,7 +251,7 @@ func (w *wiring) tokenSource(cfg *config.Config, provider string) (gateway.Token
 		return have, nil
 	}
 	made, err := hooks.NewTokenSource(hooks.TokenConfig{
-		Provider: provider, Command: source.Command, UserAgent: source.UserAgent, TTL: source.TTL, RefreshBuffer: source.Refresh, Log: w.log,
+		Provider: provider, Command: source.Command, Source: source.Source, UserAgent: source.UserAgent, TTL: source.TTL, RefreshBuffer: source.Refresh, Log: w.log,
 	})
 	if err != nil {
 		return nil, err
