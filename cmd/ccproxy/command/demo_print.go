@@ -170,30 +170,32 @@ func (m *summary) row(outcome string) *summaryRow {
 
 func (m *summary) print(s *screen) {
 	fmt.Fprintf(s.out, "%s\n\n", s.bold("The story in numbers"))
-	line := func(cells ...string) string {
-		return fmt.Sprintf("  %-18s %8s %9s %10s %10s %8s %7s   %s", cells[0], cells[1], cells[2], cells[3], cells[4], cells[5], cells[6], cells[7])
-	}
-	fmt.Fprintln(s.out, s.dim(line("outcome", "requests", "attempts", "fallbacks", "tokens in", "cached", "out", "errors")))
+	line := func(cells ...any) string { return fmt.Sprintf("  %-18s%9s%9s%10s%11s%9s%8s", cells...) }
+	fmt.Fprintln(s.out, s.dim(line("outcome", "requests", "attempts", "fallbacks", "tokens in", "cached", "out")))
 	total := summaryRow{outcome: "all"}
+	var errs []string
 	for _, r := range m.rows {
-		fmt.Fprintln(s.out, strings.TrimRight(line(r.cells()...), " "))
+		fmt.Fprintln(s.out, line(r.cells()...))
 		total.requests += r.requests
 		total.attempts += r.attempts
 		total.fallbacks += r.fallbacks
 		total.usage.in += r.usage.in
 		total.usage.out += r.usage.out
 		total.usage.cached += r.usage.cached
+		for _, name := range slices.Sorted(maps.Keys(r.errors)) {
+			errs = append(errs, fmt.Sprintf("%d × %s (%s)", r.errors[name], name, r.outcome))
+		}
 	}
-	fmt.Fprintf(s.out, "%s\n\n", s.bold(strings.TrimRight(line(total.cells()...), " ")))
+	fmt.Fprintf(s.out, "%s\n\n", s.bold(line(total.cells()...)))
+	for _, l := range wrap("errors: "+strings.Join(errs, " · "), s.width-2) {
+		fmt.Fprintf(s.out, "  %s\n", l)
+	}
+	fmt.Fprintln(s.out)
 }
 
-func (r summaryRow) cells() []string {
-	var errs []string
-	for _, name := range slices.Sorted(maps.Keys(r.errors)) {
-		errs = append(errs, fmt.Sprintf("%d × %s", r.errors[name], name))
-	}
-	return []string{r.outcome, formatCount(r.requests), formatCount(r.attempts), formatCount(r.fallbacks),
-		formatCount(r.usage.in), formatCount(r.usage.cached), formatCount(r.usage.out), strings.Join(errs, ", ")}
+func (r summaryRow) cells() []any {
+	return []any{r.outcome, formatCount(r.requests), formatCount(r.attempts), formatCount(r.fallbacks),
+		formatCount(r.usage.in), formatCount(r.usage.cached), formatCount(r.usage.out)}
 }
 
 // example is a request to try by hand.
@@ -206,7 +208,7 @@ var examples = []example{
 	{"OpenAI Responses", "/v1/responses", `{"model":"gpt-5.5","input":"Hello"}`},
 	{"OpenAI embeddings", "/v1/embeddings", `{"model":"text-embedding-3-small","input":"Hello"}`},
 	{"Gemini", "/v1beta/models/gemini-3.5-flash:generateContent", `{"contents":[{"role":"user","parts":[{"text":"Hello"}]}]}`},
-	{"a failure", "/v1/messages", `{"model":"simulate-529","max_tokens":100,"messages":[{"role":"user","content":"Hello"}]}`},
+	{"An overloaded model (a fallback answers where there is one)", "/v1/messages", `{"model":"simulate-529","max_tokens":100,"messages":[{"role":"user","content":"Hello"}]}`},
 }
 
 func (e example) curl(base string) string {
