@@ -26,8 +26,8 @@ const (
 
 // renderTree draws a trace for a terminal: a line a span, children below their parent by start time, with what the span
 // says, how long it took and, where width allows, when. No line is wider than width columns (at least 40). color adds
-// ANSI colours. A span whose parent is not among spans stands at the top. The result ends with a line end, and is empty
-// for no spans.
+// ANSI colours. A span whose parent is not among spans stands at the top; spans that are each other's parents are left
+// out. The result ends with a line end, and is empty for no spans.
 func renderTree(spans []treeSpan, width int, color bool) string {
 	if len(spans) == 0 {
 		return ""

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
 )
@@ -23,7 +24,7 @@ type treeSpan struct {
 func treeSpanOf(s sdktrace.ReadOnlySpan) treeSpan {
 	out := treeSpan{
 		ID: s.SpanContext().SpanID().String(), Name: s.Name(), Kind: s.SpanKind(), Start: s.StartTime(), End: s.EndTime(),
-		Error: s.Status().Code.String() == "Error", Attributes: map[attribute.Key]attribute.Value{},
+		Error: s.Status().Code == codes.Error, Attributes: map[attribute.Key]attribute.Value{},
 	}
 	if s.Parent().SpanID().IsValid() {
 		out.Parent = s.Parent().SpanID().String()
