@@ -13,6 +13,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -84,9 +85,15 @@ func (a *app) main(ctx context.Context, args []string) int {
 	return code
 }
 
-// oneLine puts the parts of a joined error beside each other.
+// oneLine puts the lines of an error beside each other, but for excerpts drawn below a message.
 func oneLine(err error) string {
-	return strings.Join(strings.FieldsFunc(err.Error(), func(r rune) bool { return r == '\n' }), "; ")
+	var lines []string
+	for line := range strings.SplitSeq(err.Error(), "\n") {
+		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "|") {
+			lines = append(lines, line)
+		}
+	}
+	return strings.Join(lines, "; ")
 }
 
 func (a *app) root() *cobra.Command {
@@ -178,6 +185,18 @@ func terminal(w io.Writer) bool {
 	}
 	info, err := f.Stat()
 	return err == nil && info.Mode()&os.ModeCharDevice != 0 && f.Name() != os.DevNull
+}
+
+// colours are the sequences that set one.
+var colours = regexp.MustCompile("\x1b\\[[0-9;]*m")
+
+// plainWriter passes on what is written, without colours.
+type plainWriter struct{ w io.Writer }
+
+// Write implements io.Writer.
+func (p plainWriter) Write(b []byte) (int, error) {
+	_, err := p.w.Write(colours.ReplaceAll(b, nil))
+	return len(b), err
 }
 
 // colour reports whether w takes colours (https://no-color.org).

@@ -1,6 +1,7 @@
 package command
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -43,7 +44,7 @@ func configCommand(a *app) *cobra.Command {
 					return err
 				}
 				if path == "" {
-					return fmt.Errorf("there is no configuration file, and none is needed; `ccproxy install` writes one")
+					return errors.New("there is no configuration file, and none is needed; `ccproxy install` writes one")
 				}
 				_, err = fmt.Fprintln(a.out, path)
 				return err
@@ -85,11 +86,28 @@ func (a *app) checkConfig() error {
 
 // refused prints each part of err and returns what the command ends with.
 func (a *app) refused(err error) error {
-	lines := strings.Split(strings.TrimSpace(err.Error()), "\n")
-	for _, line := range lines {
-		a.note("error: " + line)
+	list := parts(err)
+	for _, part := range list {
+		a.note("error: " + strings.ReplaceAll(part.Error(), "\n", "\n  "))
 	}
-	return fmt.Errorf("the configuration is not valid (%d errors)", len(lines))
+	what := "errors"
+	if len(list) == 1 {
+		what = "error"
+	}
+	return fmt.Errorf("the configuration is not valid (%d %s)", len(list), what)
+}
+
+// parts takes joined errors apart; one that wraps several in a sentence of its own stays whole.
+func parts(err error) []error {
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok || errors.Join(joined.Unwrap()...).Error() != err.Error() {
+		return []error{err}
+	}
+	var out []error
+	for _, e := range joined.Unwrap() {
+		out = append(out, parts(e)...)
+	}
+	return out
 }
 
 // note prints a line beside the output.

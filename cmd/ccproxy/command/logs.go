@@ -102,6 +102,9 @@ func lastLines(f *os.File, n int) (int64, error) {
 		return 0, err
 	}
 	size := info.Size()
+	if n == 0 {
+		return size, nil
+	}
 	block := make([]byte, 64<<10)
 	for end := size; end > 0; {
 		start := max(0, end-int64(len(block)))

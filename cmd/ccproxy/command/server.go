@@ -257,6 +257,9 @@ func (s *server) warn(cfg *config.Config, listen string) {
 	if !config.Loopback(listen) {
 		s.log.Warn("callers without a key are allowed from other machines", slog.String("address", listen))
 	}
+	if s.adminPort != nil && !config.Loopback(s.adminPort.Addr().String()) {
+		s.log.Warn("other machines can reach the admin port: metrics are open, the rest wants the token", slog.String("address", s.adminPort.Addr().String()))
+	}
 	for _, text := range oddities(cfg, s.gateway.Snapshot().Router.(*route.Router)) {
 		s.log.Warn("configuration", slog.String("warning", text))
 	}
@@ -332,7 +335,7 @@ func (s *server) drain(ctx context.Context) error {
 	dctx, cancel := context.WithTimeout(ctx, t.Drain)
 	defer cancel()
 	defer context.AfterFunc(s.hurry, cancel)()
-	s.log.Info("draining", slog.Duration("at_most", t.Drain))
+	s.log.Info("draining", slog.String("at_most", t.Drain.String()))
 	if err := s.data.Shutdown(dctx); err != nil {
 		// Closing the connections cancels what runs; a moment later it is recorded.
 		_ = s.data.Close() // its listener is closed already

@@ -57,7 +57,11 @@ func (a *app) serve(ctx context.Context, cfg *config.Config, path string, warnin
 	signal.Notify(signals, append(endSignals, reloadSignals...)...)
 	defer signal.Stop(signals)
 
-	w := telemetry.NewLogWriter(a.err)
+	screen, people := a.err, terminal(a.err)
+	if people && !a.colour(a.err) {
+		screen = plainWriter{a.err}
+	}
+	w := telemetry.NewLogWriter(screen)
 	defer func() {
 		cctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 		defer cancel()
@@ -67,7 +71,7 @@ func (a *app) serve(ctx context.Context, cfg *config.Config, path string, warnin
 	if cfg.CCProxy.Debug {
 		level = slog.LevelDebug
 	}
-	log := slog.New(telemetry.NewLogHandler(w, a.colour(a.err), level))
+	log := slog.New(telemetry.NewLogHandler(w, people, level))
 	for _, warning := range warnings {
 		log.Warn("configuration", slog.String("warning", warning.String()))
 	}
@@ -75,8 +79,8 @@ func (a *app) serve(ctx context.Context, cfg *config.Config, path string, warnin
 		Log: log, Console: a.out, DataAddr: f.listen, AdminAddr: f.admin, Hooks: a.custom, Lookup: a.env, Path: path,
 		Load: func() (*config.Config, error) { return a.reread(path) },
 	}
-	if a.colour(a.err) {
-		opt.Terminal = a.err
+	if people {
+		opt.Terminal = screen
 	}
 	s, err := newServer(ctx, cfg, opt)
 	if err != nil {
@@ -96,10 +100,16 @@ func (a *app) attend(ctx context.Context, s *server, path string, signals <-chan
 	var all sync.WaitGroup
 	defer all.Wait()
 	served := make(chan error, 1)
-	all.Go(func() { served <- s.Serve(sctx) })
 	wctx, unwatch := context.WithCancel(ctx)
 	defer unwatch()
-	all.Go(func() { watch(wctx, s, path) })
+	if path != "" {
+		if w, err := newWatcher(s, path); err != nil {
+			s.log.Warn("changes of the configuration are not seen", slog.String("error", err.Error()))
+		} else {
+			all.Go(func() { w.run(wctx) })
+		}
+	}
+	all.Go(func() { served <- s.Serve(sctx) })
 
 	interrupted, ending := false, false
 	for {

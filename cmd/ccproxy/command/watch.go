@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -15,43 +16,51 @@ import (
 	"github.com/fsnotify/fsnotify"
 )
 
-// watch reloads s when what its configuration file says changes, until ctx is done. Bursts of events are one change once
-// timeouts.reload has passed in silence; a file that is not valid is left for the next event.
-func watch(ctx context.Context, s *server, path string) {
-	if path == "" {
-		return
-	}
-	w, err := fsnotify.NewWatcher()
+// watcher reloads a server when what its configuration file says changes.
+type watcher struct {
+	server *server
+	path   string
+	last   string // contents that were taken over or found wanting
+	files  *fsnotify.Watcher
+}
+
+// newWatcher begins to watch the file at path, whose present contents s runs by.
+func newWatcher(s *server, path string) (*watcher, error) {
+	files, err := fsnotify.NewWatcher()
 	if err != nil {
-		s.log.Warn("configuration is not watched", slog.String("error", err.Error()))
-		return
+		return nil, fmt.Errorf("watch the configuration: %w", err)
 	}
-	defer w.Close()
 	// Editors and Kubernetes replace files: only the directory sees that.
-	if err := w.Add(filepath.Dir(path)); err != nil {
-		s.log.Warn("configuration is not watched", slog.String("error", err.Error()))
-		return
+	if err := files.Add(filepath.Dir(path)); err != nil {
+		return nil, errors.Join(fmt.Errorf("watch the configuration: %w", err), files.Close())
 	}
-	last := contents(path)
+	return &watcher{s, path, contents(path), files}, nil
+}
+
+// run watches until ctx is done. Bursts of events are one change once timeouts.reload has passed in silence; a file that
+// is not valid is left for the next event.
+func (w *watcher) run(ctx context.Context) {
+	defer w.files.Close()
 	quiet := time.NewTimer(time.Hour)
-	quiet.Stop()
+	defer quiet.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case e := <-w.Events:
-			if concerns(e.Name, path) {
-				quiet.Reset(s.config.Load().Timeouts.Reload)
+		case e := <-w.files.Events:
+			if concerns(e.Name, w.path) {
+				quiet.Reset(w.server.config.Load().Timeouts.Reload)
 			}
-		case err := <-w.Errors:
+		case err := <-w.files.Errors:
 			// Events may be lost.
-			s.log.Debug("watching the configuration", slog.Any("error", err))
-			quiet.Reset(s.config.Load().Timeouts.Reload)
+			w.server.log.Debug("watching the configuration", slog.Any("error", err))
+			quiet.Reset(w.server.config.Load().Timeouts.Reload)
 		case <-quiet.C:
-			if now := contents(path); now != last {
-				last = now
-				_, _ = s.reloadFile() // which logs it
+			if now := contents(w.path); now != w.last {
+				w.last = now
+				_, _ = w.server.reloadFile() // which logs it
 			}
+			quiet.Reset(time.Hour) // a look now and then costs nothing, where events get lost
 		}
 	}
 }
