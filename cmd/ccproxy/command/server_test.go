@@ -20,6 +20,8 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"github.com/ccproxy/ccproxy/cmd/ccproxy/config"
 	"github.com/ccproxy/ccproxy/gateway/gatewaytest"
 )
@@ -30,10 +32,12 @@ type rig struct {
 	server   *server
 	provider *gatewaytest.Provider
 	upstream string // URL of the provider
-	path     string // of the configuration file
-	done     chan error
-	end      context.CancelFunc
-	log      *syncBuffer
+
+	stopUpstream func()
+	path         string // of the configuration file
+	done         chan error
+	end          context.CancelFunc
+	log          *syncBuffer
 }
 
 const anthropicOnly = "providers: { anthropic: { base_url: \"UPSTREAM\" } }\n"
@@ -43,7 +47,7 @@ func newRig(t *testing.T, text string) *rig {
 	t.Helper()
 	r := &rig{t: t, provider: gatewaytest.NewProvider(gatewaytest.ProviderOptions{}), path: filepath.Join(t.TempDir(), "ccproxy.yaml"), log: &syncBuffer{}}
 	upstream := httptest.NewServer(r.provider)
-	r.upstream = upstream.URL
+	r.upstream, r.stopUpstream = upstream.URL, upstream.Close
 	t.Cleanup(upstream.Close)
 	t.Cleanup(r.provider.Close)
 	r.write(text)
@@ -397,6 +401,18 @@ func TestD02AbortEndsTheDrainAtOnce(t *testing.T) {
 	}
 }
 
+func TestServerLeavesNothingRunning(t *testing.T) {
+	before := goleak.IgnoreCurrent()
+	r := newRig(t, anthropicOnly)
+	if resp, _ := r.ask(); resp.StatusCode != 200 {
+		t.Errorf("got %d", resp.StatusCode)
+	}
+	r.end()
+	r.wait()
+	r.stopUpstream()
+	goleak.VerifyNone(t, before)
+}
+
 func TestS41DataPortHasNothingOfTheAdminPort(t *testing.T) {
 	r := newRig(t, anthropicOnly)
 	for _, path := range []string{"/metrics", "/api/status", "/api/config", "/api/reload", "/api/stop", "/debug/pprof/", "/"} {
@@ -551,6 +567,14 @@ func TestHooksListWithoutRouterKeepsTheModel(t *testing.T) {
 		if resp, _ := r.ask(); resp.Header.Get("X-CCProxy-Routed-Model") != want {
 			t.Errorf("hooks %s: routed to %s, want %s", hooks, resp.Header.Get("X-CCProxy-Routed-Model"), want)
 		}
+	}
+}
+
+func TestPlainWriterTakesColoursAway(t *testing.T) {
+	var b bytes.Buffer
+	n, err := plainWriter{&b}.Write([]byte("\x1b[1;32mgreen\x1b[0m plain\n"))
+	if err != nil || n != 23 || b.String() != "green plain\n" {
+		t.Errorf("got %d, %v, %q", n, err, b.String())
 	}
 }
 

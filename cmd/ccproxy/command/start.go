@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"slices"
 	"sync"
 	"time"
 
@@ -121,7 +122,7 @@ func (a *app) attend(ctx context.Context, s *server, path string, signals <-chan
 			return err
 		case sig := <-signals:
 			switch {
-			case !isEnd(sig):
+			case !slices.Contains(endSignals, sig):
 				_, _ = s.reloadFile() // which logs it
 			case ending:
 				s.Abort()
@@ -131,15 +132,6 @@ func (a *app) attend(ctx context.Context, s *server, path string, signals <-chan
 			}
 		}
 	}
-}
-
-func isEnd(sig os.Signal) bool {
-	for _, e := range endSignals {
-		if sig == e {
-			return true
-		}
-	}
-	return false
 }
 
 // reread reads the file for a reload. What the running gateway could not read safely is an error.

@@ -66,7 +66,7 @@ func (a *app) stop(ctx context.Context) (runInfo, error) {
 			return run, fmt.Errorf("stop process %d: %w", run.PID, errors.Join(err, asked))
 		}
 	}
-	if a.gone(ctx, dir, limit) {
+	if gone(ctx, dir, limit) {
 		return run, nil
 	}
 	if err := ctx.Err(); err != nil {
@@ -75,7 +75,7 @@ func (a *app) stop(ctx context.Context) (runInfo, error) {
 	if err := p.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return run, fmt.Errorf("kill process %d: %w", run.PID, err)
 	}
-	if !a.gone(ctx, dir, 5*time.Second) {
+	if !gone(ctx, dir, 5*time.Second) {
 		return run, fmt.Errorf("process %d does not end", run.PID)
 	}
 	_, err = fmt.Fprintf(a.err, "ccproxy: killed pid %d, which had not ended within %v\n", run.PID, limit)
@@ -83,7 +83,7 @@ func (a *app) stop(ctx context.Context) (runInfo, error) {
 }
 
 // gone reports whether the gateway that uses dir ends within limit.
-func (a *app) gone(ctx context.Context, dir string, limit time.Duration) bool {
+func gone(ctx context.Context, dir string, limit time.Duration) bool {
 	end := time.NewTimer(limit)
 	defer end.Stop()
 	tick := time.NewTicker(20 * time.Millisecond)
