@@ -105,7 +105,9 @@ func (u *upstream) relayLarge(resp *http.Response, held []byte) {
 	}
 	rp.commit(resp.StatusCode)
 	defer rp.relax()
+	rp.extend(time.Now())
 	if _, err := rp.w.Write(held); err != nil {
+		a.Err = u.writeFailed(err)
 		return
 	}
 	tail := append([]byte(nil), held[max(0, len(held)-maxTail):]...)
@@ -135,8 +137,7 @@ func (u *upstream) copyBody(resp *http.Response, see func([]byte)) *Error {
 				see(buf[:n])
 			}
 			if _, werr := rp.w.Write(buf[:n]); werr != nil {
-				u.cancel(errClientGone)
-				return nil
+				return u.writeFailed(werr)
 			}
 			_ = rp.flush() // a failed flush fails the next write
 		}
@@ -149,6 +150,24 @@ func (u *upstream) copyBody(resp *http.Response, see func([]byte)) *Error {
 			return e
 		}
 	}
+}
+
+// writeFailed ends the talk with the provider because the client takes no
+// more. It returns nil when the client left, an error when it stalled.
+func (u *upstream) writeFailed(err error) *Error {
+	u.cancel(errClientGone)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		u.rp.ctl.abort = true
+		return stalled(err)
+	}
+	u.a.Exchange.gone.Store(true)
+	return nil
+}
+
+// stalled is the error of a client that reads nothing.
+func stalled(err error) *Error {
+	return &Error{Type: names.ErrorTimeout, Origin: names.ErrorOriginCaller, Status: http.StatusRequestTimeout,
+		Message: "the client read nothing for too long", Err: err}
 }
 
 // bodyError says why a response body broke off; nil when the client left.
@@ -368,8 +387,7 @@ func (s *stream) writeFailed(err error) *Error {
 		s.a.Stream.End = names.StreamEndCutOff
 		s.rp.ctl.abort = true
 		s.cancel(errClientGone)
-		return &Error{Type: names.ErrorTimeout, Origin: names.ErrorOriginCaller, Status: http.StatusRequestTimeout,
-			Message: "the client read nothing for too long", Err: err}
+		return stalled(err)
 	}
 	s.lost = true
 	s.a.Exchange.gone.Store(true)

@@ -2,7 +2,9 @@ package gateway
 
 import (
 	"encoding/hex"
+	"errors"
 	"net/http"
+	"os"
 	"strconv"
 	"time"
 
@@ -101,7 +103,10 @@ func (rp *reply) answer(status int, h http.Header, body []byte) {
 		defer rp.relax()
 	}
 	start := time.Now()
-	_, _ = rp.w.Write(body) // a client that left is noticed by its context
+	// A client that left is noticed by its context.
+	if _, err := rp.w.Write(body); errors.Is(err, os.ErrDeadlineExceeded) && rp.x.Err == nil {
+		rp.x.Err, rp.ctl.abort = stalled(err), true
+	}
 	rp.x.stall += time.Since(start)
 }
 

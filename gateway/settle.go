@@ -100,12 +100,19 @@ func (g *Gateway) closeAttempt(ctx context.Context, a *Attempt) {
 		return
 	}
 	if a.Span.IsRecording() {
-		if a.Err != nil && !(x.ClientGone() && a.Err.Origin != names.ErrorOriginProvider) {
+		if a.failed() {
 			a.Span.SetStatus(codes.Error, "")
 		}
 		a.Span.SetAttributes(a.attributes()...)
 	}
 	a.Span.End(trace.WithTimestamp(a.Finish))
+}
+
+// failed reports whether the attempt is an error. One the client walked away
+// from is none, unless it was cut off for reading nothing.
+func (a *Attempt) failed() bool {
+	e := a.Err
+	return e != nil && (!a.Exchange.ClientGone() || e.Origin == names.ErrorOriginProvider || e.Type == names.ErrorTimeout)
 }
 
 // attributes are those a GenAI span gets at its end (TELEMETRY §3).
@@ -157,7 +164,7 @@ func (a *Attempt) attributes() []attribute.KeyValue {
 		}
 		str(names.KeyOpenAIAPIType, openAIAPIType(a.Exchange.Dialect.Name()))
 	}
-	if a.Err != nil {
+	if a.failed() {
 		attrs = append(attrs, names.KeyErrorType.String(a.Err.Type), names.KeyErrorOrigin.String(a.Err.Origin))
 	}
 	return attrs
