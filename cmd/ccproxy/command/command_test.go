@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -22,7 +23,99 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"ccproxy": func() { os.Exit(Main(os.Args[1:], nil)) }})
+	testscript.Main(m, map[string]func(){
+		"ccproxy": func() { os.Exit(Main(os.Args[1:], nil)) },
+		"stuck":   func() { os.Exit(stuck(os.Args[1])) },
+	})
+}
+
+// stuck is a gateway with the storage dir that does not end when it is asked to.
+func stuck(dir string) int {
+	signal.Ignore(endSignals...)
+	s, err := openStorage(dir)
+	if err == nil {
+		err = s.publish(runInfo{PID: os.Getpid(), URL: "http://127.0.0.1:1"})
+	}
+	if err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	<-time.After(time.Minute) // longer than the test
+	return 1
+}
+
+func TestStopKillsWhatDoesNotEnd(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Log("Windows has no signals to ignore")
+		return
+	}
+	home, _ := homeWith(t, "timeouts: { drain: 100ms, telemetry_flush: 100ms }\n")
+	path, err := exec.LookPath("stuck")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(path, filepath.Join(home, ".ccproxy"))
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- cmd.Wait() }()
+	eventually(t, func() bool {
+		_, err := running(filepath.Join(home, ".ccproxy"))
+		return err == nil
+	})
+	stop, out := process(t, home, "stop")
+	if err := stop.Wait(); err != nil {
+		t.Errorf("stop: %v; output: %s", err, out)
+	}
+	if !strings.Contains(out.String(), "killed pid") || !strings.Contains(out.String(), "stopped") {
+		t.Errorf("output: got %s", out)
+	}
+	if err := <-done; err == nil || endedBy(cmd.ProcessState) != int(syscall.SIGKILL) {
+		t.Errorf("the process ended with %v, want killed", err)
+	}
+}
+
+func TestLogsFollowReplacedAndCutFiles(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, logName)
+	add := func(text string, flags int) {
+		t.Helper()
+		f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|flags, 0o600)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.WriteString(text); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	add("one\ntwo\n", os.O_APPEND)
+	out := &syncBuffer{}
+	a := &app{out: out, err: out, env: emptyEnv, configDir: dir}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- a.logs(ctx, 1, true) }()
+	shows := func(text string) { t.Helper(); eventually(t, func() bool { return strings.HasSuffix(out.String(), text) }) }
+	shows("two\n")
+	add("three\n", os.O_APPEND)
+	shows("three\n")
+	if err := os.Rename(path, path+".1"); err != nil {
+		t.Fatal(err)
+	}
+	add("four\n", os.O_APPEND)
+	shows("four\n")
+	add("5\n", os.O_TRUNC)
+	shows("5\n")
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if got, want := out.String(), "two\nthree\nfour\n5\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
 }
 
 // TestCommands runs the scripts of testdata/commands, each with a home directory of its own and a simulated provider at
