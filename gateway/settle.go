@@ -80,7 +80,6 @@ func (g *Gateway) closeAttempt(ctx context.Context, a *Attempt) {
 	if !a.Finish.IsZero() {
 		return
 	}
-	x := a.Exchange
 	actx := ctx
 	if a.genai {
 		actx = trace.ContextWithSpan(ctx, a.Span)
