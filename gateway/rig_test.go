@@ -29,7 +29,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // patience is how long a test waits for what must happen.
-const patience = 20 * time.Second
+const patience = 10 * time.Second
 
 // routes are all that the three dialect packages serve.
 func routes() []gateway.RouteSpec {
