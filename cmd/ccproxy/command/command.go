@@ -169,12 +169,21 @@ func (a *app) loadFile(path string) (*config.Config, []config.Warning, error) {
 		return nil, warnings, err
 	}
 	// Whoever names a directory means all of it, run.json and logs included.
-	if dir, ok := a.lookup("CCPROXY_CONFIG_DIR"); ok && dir != "" && cfg.Storage.Path == config.Default().Storage.Path {
+	if dir, ok := a.lookup("CCPROXY_CONFIG_DIR"); ok && dir != "" && cfg.Storage.Path == a.usualStorage() {
 		if cfg.Storage.Path, err = filepath.Abs(dir); err != nil {
 			return nil, warnings, fmt.Errorf("storage: %w", err)
 		}
 	}
 	return cfg, warnings, nil
+}
+
+// usualStorage is the storage directory where no file names one.
+func (a *app) usualStorage() string {
+	cfg, _, err := config.Load("", config.Options{Lookup: a.env})
+	if err != nil {
+		return config.Default().Storage.Path // nothing but the environment can be wrong without a file
+	}
+	return cfg.Storage.Path
 }
 
 // terminal reports whether w is one.

@@ -98,7 +98,10 @@ func TestLogsFollowReplacedAndCutFiles(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- a.logs(ctx, 1, true) }()
-	shows := func(text string) { t.Helper(); eventually(t, func() bool { return strings.HasSuffix(out.String(), text) }) }
+	shows := func(text string) {
+		t.Helper()
+		eventually(t, func() bool { return strings.HasSuffix(out.String(), text) })
+	}
 	shows("two\n")
 	add("three\n", os.O_APPEND)
 	shows("three\n")

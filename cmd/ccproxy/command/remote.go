@@ -10,8 +10,6 @@ import (
 	"io"
 	"net/http"
 	"time"
-
-	"github.com/ccproxy/ccproxy/cmd/ccproxy/config"
 )
 
 // local is the client for gateways on this machine: no proxy, and a certificate need not bear this machine's name.
@@ -65,5 +63,5 @@ func (a *app) storageDir() string {
 	if dir, ok := a.lookup("CCPROXY_CONFIG_DIR"); ok && dir != "" {
 		return dir
 	}
-	return config.Default().Storage.Path
+	return a.usualStorage()
 }
