@@ -140,6 +140,10 @@ func (g *Gateway) preAPI(ctx context.Context, a *Attempt) (http.Header, Secret, 
 		p.SetAttributes(names.KeyTarget.String(a.Target.Name), names.KeyAttemptNumber.Int(a.Number))
 	}
 	header, used, err := g.prepare(pctx, a)
+	if err != nil && err.Reason != "" {
+		// A refusal is a result of the phase, not a failure of it.
+		return nil, "", err
+	}
 	if err != nil {
 		p.fail(err.Type, names.KeyTarget.String(a.Target.Name), names.KeyAttemptNumber.Int(a.Number))
 		return nil, "", err
