@@ -88,7 +88,12 @@ func (t *TraceTransport) roundTrip(base http.RoundTripper, req *http.Request) (*
 		trace.WithTimestamp(s.start), trace.WithAttributes(sendAttributes(req, info)...))
 	s.span = span
 	if info.propagate {
-		propagation.TraceContext{}.Inject(sctx, propagation.HeaderCarrier(req.Header))
+		parent := ctx // the attempt's span (TELEMETRY §1)
+		if info.phase {
+			parent = sctx // there is none
+		}
+		propagation.TraceContext{}.Inject(parent, propagation.HeaderCarrier(req.Header))
+		req.Header.Del("Tracestate") // what others keep in it is not the provider's to see
 	}
 	resp, err := base.RoundTrip(req)
 	if err != nil {
