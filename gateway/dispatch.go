@@ -168,7 +168,7 @@ func (g *Gateway) prepare(ctx context.Context, a *Attempt) (http.Header, Secret,
 		if h.phases.Attempt == nil {
 			continue
 		}
-		err := g.runHook(ctx, x, h.ConfiguredHook, names.HookPhasePreAPI, func(ctx context.Context) error { return h.phases.Attempt(ctx, a) })
+		err := runHook(g, ctx, x, h.ConfiguredHook, names.HookPhasePreAPI, h.phases.Attempt, a)
 		if err != nil {
 			return nil, "", err
 		}
@@ -314,12 +314,12 @@ func (u *upstream) send(resend int) (*http.Response, error) {
 		req.Body = io.NopCloser(bytes.NewReader(a.Body))
 		req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(a.Body)), nil }
 	}
-	a.Request = req.WithContext(context.WithValue(u.ctx, sendKey{}, info))
+	a.Request = req.WithContext(u.ctx)
 	base := p.Transport
 	if base == nil {
 		base = u.g.transport.base
 	}
-	return u.g.transport.roundTrip(base, a.Request)
+	return u.g.transport.roundTrip(base, a.Request, info)
 }
 
 // resend tries once more with a fresh token after the provider refused ours.

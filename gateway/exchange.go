@@ -230,6 +230,10 @@ func (x *Exchange) Final() *Attempt {
 	return x.Attempts[len(x.Attempts)-1]
 }
 
+// Generates reports whether the attempt has a GenAI span of its own; else Span
+// is the exchange's.
+func (a *Attempt) Generates() bool { return a.genai }
+
 // Model returns the model the attempt asks for: the target's, or the client's.
 func (a *Attempt) Model() string {
 	if a.Target.Model != "" {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -121,6 +122,10 @@ func New(cfg Config) (*Gateway, error) {
 func (g *Gateway) Swap(s *Snapshot) {
 	c := *s
 	c.Limits = c.Limits.withDefaults()
+	c.Hooks = slices.Clone(c.Hooks)
+	for i := range c.Hooks {
+		c.Hooks[i].prepare()
+	}
 	g.snapshot.Store(&c)
 }
 

@@ -3,6 +3,10 @@ package gateway
 import (
 	"context"
 	"time"
+
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/ccproxy/ccproxy/telemetry/names"
 )
 
 // Hook takes part in the life of exchanges. One value serves all exchanges,
@@ -63,6 +67,16 @@ type ConfiguredHook struct {
 	// CallsOut says that the hook does I/O: it gets a live span, so that what
 	// it calls can hang from it.
 	CallsOut bool
+
+	events map[string]trace.SpanStartEventOption // :: phase → attributes of the event of a call that did nothing; see prepare
+}
+
+// prepare makes what each call of the hook would else make anew.
+func (h *ConfiguredHook) prepare() {
+	h.events = make(map[string]trace.SpanStartEventOption, len(names.HookPhases))
+	for _, phase := range names.HookPhases {
+		h.events[phase] = trace.WithAttributes(names.KeyHookName.String(h.Name()), names.KeyHookPhase.String(phase), names.KeyHookAction.String(names.HookActionNone))
+	}
 }
 
 type activeHook struct {

@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"context"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -21,7 +20,7 @@ func (modelsDialect) Name() string { return "models" }
 func (g *Gateway) serveModels(w http.ResponseWriter, r *http.Request, rt *route) {
 	ctl := r.Context().Value(controlKey{}).(*control)
 	x := newExchange(ctl, r, rt.dialect)
-	ctx := context.WithoutCancel(r.Context())
+	ctx := detach(r.Context())
 	rp := &reply{w: w, x: x, ctl: ctl}
 	g.recorder.Begin(ctx, x)
 	defer g.finish(ctx, rp)

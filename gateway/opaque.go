@@ -14,7 +14,7 @@ import (
 func (g *Gateway) serveOpaque(w http.ResponseWriter, r *http.Request, rt *route) {
 	ctl := r.Context().Value(controlKey{}).(*control)
 	x := newExchange(ctl, r, rt.dialect)
-	ctx := context.WithoutCancel(r.Context())
+	ctx := detach(r.Context())
 	rp := &reply{w: w, x: x, ctl: ctl}
 	g.recorder.Begin(ctx, x)
 	defer g.finish(ctx, rp)

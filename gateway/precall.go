@@ -2,9 +2,7 @@ package gateway
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"runtime/debug"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -23,8 +21,18 @@ func (g *Gateway) phase(ctx context.Context, x *Exchange, name, phase string) (c
 		p.Span = trace.SpanFromContext(context.Background())
 		return ctx, p
 	}
-	ctx, p.Span = g.tracer.Start(ctx, name, trace.WithAttributes(names.KeyPhase.String(phase)))
+	ctx, p.Span = g.tracer.Start(ctx, name, phaseOptions[phase])
 	return ctx, p
+}
+
+// phaseOptions are the start options of phase spans, made once. Read-only.
+var phaseOptions = map[string]trace.SpanStartEventOption{
+	names.PhasePreCall: phaseOption(names.PhasePreCall), names.PhasePreAPI: phaseOption(names.PhasePreAPI),
+	names.PhasePostAPI: phaseOption(names.PhasePostAPI), names.PhaseStream: phaseOption(names.PhaseStream),
+}
+
+func phaseOption(phase string) trace.SpanStartEventOption {
+	return trace.WithAttributes(names.KeyPhase.String(phase))
 }
 
 type phaseSpan struct {
@@ -143,108 +151,4 @@ func preCallAttributes(x *Exchange) []attribute.KeyValue {
 		attrs = append(attrs, names.KeyRequestStopSequences.Int(c.StopSequences))
 	}
 	return attrs
-}
-
-// begin runs a hook's Begin and keeps the phases it wants.
-func (g *Gateway) begin(ctx context.Context, x *Exchange, h *ConfiguredHook) *Error {
-	var ph Phases
-	began := false
-	err := g.runHook(ctx, x, h, names.HookPhasePreCall, func(ctx context.Context) error {
-		p, err := h.Begin(ctx, x)
-		ph, began = p, err == nil
-		return err
-	})
-	if began {
-		x.hooks = append(x.hooks, activeHook{h, ph})
-	}
-	return err
-}
-
-// runHook calls one phase of a hook by the hook's policy, and leaves a span or
-// a span event of it. The error returned, if any, refuses the exchange.
-func (g *Gateway) runHook(ctx context.Context, x *Exchange, h *ConfiguredHook, phase string, call func(context.Context) error) *Error {
-	start := time.Now()
-	hctx, span := ctx, trace.Span(nil)
-	if h.CallsOut && x.Snapshot.Detail != DetailMinimal {
-		hctx, span = g.tracer.Start(ctx, names.SpanHook, trace.WithTimestamp(start))
-	}
-	if h.Timeout > 0 {
-		c, cancel := context.WithTimeout(hctx, h.Timeout)
-		defer cancel()
-		hctx = c
-	}
-	x.modified = false
-	err := protect(hctx, call)
-	took := time.Since(start)
-	action, refusal := names.HookActionNone, (*Error)(nil)
-	switch {
-	case err != nil && refuses(err):
-		// The hook means it: the policy is for hooks that break.
-		action, refusal = names.HookActionBlocked, AsError(err)
-	case err != nil && h.Deny:
-		action = names.HookActionBlocked
-		refusal = &Error{Type: names.ErrorHookError, Origin: names.ErrorOriginGateway, Status: 500,
-			Message: fmt.Sprintf("the hook %s failed", h.Name()), Err: err}
-	case err != nil:
-		action = names.HookActionFailedOpen
-	case x.modified:
-		action = names.HookActionModified
-	}
-	x.HookRuns = append(x.HookRuns, HookRun{h.Name(), phase, action, took})
-	if err != nil {
-		g.recorder.HookFailed(ctx, x, h.Name(), phase, action, err)
-	}
-	g.traceHook(ctx, x, span, h.Name(), phase, action, start, took, err)
-	return refusal
-}
-
-// refuses reports whether err is a hook's verdict and no breakdown.
-func refuses(err error) bool {
-	var e *Error
-	return errors.As(err, &e) && e.Reason != ""
-}
-
-// protect turns a hook's panic into an error.
-func protect(ctx context.Context, call func(context.Context) error) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = &panicError{p, debug.Stack()}
-		}
-	}()
-	return call(ctx)
-}
-
-type panicError struct {
-	value any
-	stack []byte
-}
-
-// Error implements error; the stack is for the log.
-func (p *panicError) Error() string { return fmt.Sprintf("panic: %v\n%s", p.value, p.stack) }
-
-func (g *Gateway) traceHook(ctx context.Context, x *Exchange, span trace.Span, name, phase, action string, start time.Time, took time.Duration, err error) {
-	parent := trace.SpanFromContext(ctx)
-	if span == nil && !parent.IsRecording() {
-		return
-	}
-	attrs := []attribute.KeyValue{names.KeyHookName.String(name), names.KeyHookPhase.String(phase), names.KeyHookAction.String(action)}
-	notable := err != nil || action != names.HookActionNone || took >= time.Millisecond || x.Snapshot.Detail == DetailFull
-	if x.Snapshot.Detail == DetailMinimal {
-		notable = err != nil
-	}
-	if span == nil && !notable {
-		if x.Snapshot.Detail == DetailStandard && len(x.HookRuns) <= 16 {
-			parent.AddEvent(names.SpanEventHook, trace.WithTimestamp(start), trace.WithAttributes(attrs...))
-		}
-		return
-	}
-	if span == nil {
-		_, span = g.tracer.Start(ctx, names.SpanHook, trace.WithTimestamp(start))
-	}
-	span.SetAttributes(attrs...)
-	if err != nil && !refuses(err) {
-		span.SetStatus(codes.Error, "")
-		span.SetAttributes(names.KeyErrorType.String(names.ErrorHookError))
-	}
-	span.End(trace.WithTimestamp(start.Add(took)))
 }

@@ -29,7 +29,7 @@ func (u *upstream) relay(resp *http.Response) {
 		if h.phases.Response == nil {
 			continue
 		}
-		err := u.g.runHook(u.ctx, x, h.ConfiguredHook, names.HookPhasePreAPI, func(ctx context.Context) error { return h.phases.Response(ctx, a) })
+		err := runHook(u.g, u.ctx, x, h.ConfiguredHook, names.HookPhasePreAPI, h.phases.Response, a)
 		if err != nil {
 			a.Err = err
 			return
@@ -87,7 +87,7 @@ func (u *upstream) relayPlain(resp *http.Response) {
 		a.Err = err
 		return
 	}
-	u.g.settle(context.WithoutCancel(u.ctx), a)
+	u.g.settle(detach(u.ctx), a)
 	copyResponseHeader(rp.w.Header(), resp.Header)
 	rp.answer(resp.StatusCode, nil, e.Raw)
 }
@@ -196,7 +196,7 @@ func (u *upstream) runEventHooks(e *Event) *Error {
 		if h.phases.Event == nil {
 			continue
 		}
-		if err := protect(u.ctx, func(ctx context.Context) error { return h.phases.Event(ctx, e) }); err != nil {
+		if err := protect(u.ctx, h.phases.Event, e); err != nil {
 			if !refuses(err) && !h.Deny {
 				u.g.recorder.HookFailed(u.ctx, u.a.Exchange, h.Name(), names.HookPhaseStream, names.HookActionFailedOpen, err)
 				continue
@@ -308,7 +308,7 @@ func (s *stream) begin(resp *http.Response, now time.Time) *Error {
 	}
 	a.Stream.Started, x.Streamed = now, true
 	if x.Snapshot.Detail != DetailMinimal {
-		_, s.span = s.g.tracer.Start(s.ctx, names.SpanStream, trace.WithTimestamp(now), trace.WithAttributes(names.KeyPhase.String(names.PhaseStream)))
+		_, s.span = s.g.tracer.Start(s.ctx, names.SpanStream, trace.WithTimestamp(now), phaseOptions[names.PhaseStream])
 	}
 	s.g.recorder.StreamStarted(s.ctx, a)
 	copyResponseHeader(rp.w.Header(), resp.Header)
@@ -355,7 +355,7 @@ func (s *stream) deliver(e *Event) *Error {
 	}
 	// What was spent is settled before the client can believe it is over.
 	if a.Result.Done && !a.settled {
-		s.g.settle(context.WithoutCancel(s.ctx), a)
+		s.g.settle(detach(s.ctx), a)
 	}
 	start := time.Now()
 	s.last = start
@@ -446,7 +446,7 @@ func (s *stream) end(err *Error) {
 		s.tell(err)
 	}
 	if !a.settled {
-		s.g.settle(context.WithoutCancel(s.ctx), a)
+		s.g.settle(detach(s.ctx), a)
 	}
 	s.g.recorder.StreamEnded(s.ctx, a)
 	if s.span != nil {

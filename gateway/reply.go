@@ -34,16 +34,22 @@ func (rp *reply) commit(status int) {
 // which they are documented.
 func (rp *reply) decorate() {
 	x, h := rp.x, rp.w.Header()
-	h["X-CCProxy-Request-Id"] = []string{x.ID}
-	h["X-CCProxy-Model-Name"] = []string{known(x.Route.Label)}
-	h["X-CCProxy-Original-Model"] = []string{known(headerSafe(x.Call.Model))}
-	h["X-CCProxy-Routed-Model"] = []string{known(headerSafe(x.routedModel()))}
-	h["X-CCProxy-Provider"] = []string{known(x.routedProvider())}
-	h["X-CCProxy-Attempts"] = []string{strconv.Itoa(len(x.Attempts))}
+	// One array for all values.
+	values := make([]string, 0, 8)
+	set := func(key, value string) {
+		values = append(values, value)
+		h[key] = values[len(values)-1 : len(values) : len(values)]
+	}
+	set("X-CCProxy-Request-Id", x.ID)
+	set("X-CCProxy-Model-Name", known(x.Route.Label))
+	set("X-CCProxy-Original-Model", known(headerSafe(x.Call.Model)))
+	set("X-CCProxy-Routed-Model", known(headerSafe(x.routedModel())))
+	set("X-CCProxy-Provider", known(x.routedProvider()))
+	set("X-CCProxy-Attempts", strconv.Itoa(len(x.Attempts)))
 	if sc := x.Span.SpanContext(); sc.IsValid() {
-		id := sc.TraceID().String()
-		h["X-CCProxy-Trace-Id"] = []string{id}
-		h["Traceresponse"] = []string{traceresponse(sc)}
+		response := traceresponse(sc)
+		set("X-CCProxy-Trace-Id", response[3:35])
+		set("Traceresponse", response)
 	}
 	for k, v := range x.headers {
 		h[k] = v

@@ -21,7 +21,7 @@ func (g *Gateway) serveExchange(w http.ResponseWriter, r *http.Request, rt *rout
 	ctl := r.Context().Value(controlKey{}).(*control)
 	x := newExchange(ctl, r, rt.dialect)
 	// What is recorded must outlive the client; only the upstream request is cancelled with it.
-	ctx := context.WithoutCancel(r.Context())
+	ctx := detach(r.Context())
 	rp := &reply{w: w, x: x, ctl: ctl}
 	g.recorder.Begin(ctx, x)
 	defer g.finish(ctx, rp)
@@ -103,7 +103,7 @@ func (g *Gateway) finish(ctx context.Context, rp *reply) {
 	x.Outcome = x.outcome()
 	for i := len(x.hooks) - 1; i >= 0; i-- {
 		if h := x.hooks[i]; h.phases.End != nil {
-			g.runHook(ctx, x, h.ConfiguredHook, names.HookPhaseEnd, func(ctx context.Context) error { return h.phases.End(ctx, x) })
+			runHook(g, ctx, x, h.ConfiguredHook, names.HookPhaseEnd, h.phases.End, x)
 		}
 	}
 	x.Finish = time.Now()

@@ -22,7 +22,7 @@ func (g *Gateway) settle(ctx context.Context, a *Attempt) {
 	x := a.Exchange
 	pctx, p := g.phase(trace.ContextWithSpan(ctx, x.Span), x, names.SpanPostAPI, names.PhasePostAPI)
 	defer p.End()
-	if a.Response != nil && a.Response.StatusCode < 300 {
+	if a.Response != nil && a.Response.StatusCode < 300 && (a.Err == nil || a.Stream.Events > 0) {
 		a.estimateUsage()
 	}
 	a.analyse()
@@ -31,7 +31,7 @@ func (g *Gateway) settle(ctx context.Context, a *Attempt) {
 	}
 	for i := len(x.hooks) - 1; i >= 0; i-- {
 		if h := x.hooks[i]; h.phases.Settle != nil {
-			g.runHook(pctx, x, h.ConfiguredHook, names.HookPhasePostAPI, func(ctx context.Context) error { return h.phases.Settle(ctx, a) })
+			runHook(g, pctx, x, h.ConfiguredHook, names.HookPhasePostAPI, h.phases.Settle, a)
 		}
 	}
 	g.recorder.Settled(pctx, a)

@@ -50,8 +50,7 @@ func NewTransport() *http.Transport {
 
 // TraceTransport is a RoundTripper that makes one CLIENT span per send, by the
 // HTTP conventions. The span ends with the response body: a body that breaks
-// off is an error of the send. Trace context is not propagated unless the
-// request's context says so.
+// off is an error of the send. Trace context is not propagated.
 type TraceTransport struct {
 	base   http.RoundTripper
 	tracer trace.Tracer
@@ -62,7 +61,7 @@ func NewTraceTransport(base http.RoundTripper, tp trace.TracerProvider) *TraceTr
 	return &TraceTransport{base: base, tracer: tp.Tracer(names.ScopeHTTP)}
 }
 
-// sendInfo travels in a request's context from the engine to the transport.
+// sendInfo is what the engine tells the transport of a send.
 type sendInfo struct {
 	resend    int
 	phase     bool // mark the span as the upstream phase: there is no GenAI span above
@@ -70,19 +69,13 @@ type sendInfo struct {
 	attempt   *Attempt // gets the Send; nil: nobody
 }
 
-type sendKey struct{}
-
 // RoundTrip implements http.RoundTripper.
 func (t *TraceTransport) RoundTrip(req *http.Request) (*http.Response, error) {
-	return t.roundTrip(t.base, req)
+	return t.roundTrip(t.base, req, &sendInfo{})
 }
 
-func (t *TraceTransport) roundTrip(base http.RoundTripper, req *http.Request) (*http.Response, error) {
+func (t *TraceTransport) roundTrip(base http.RoundTripper, req *http.Request, info *sendInfo) (*http.Response, error) {
 	ctx := req.Context()
-	info, _ := ctx.Value(sendKey{}).(*sendInfo)
-	if info == nil {
-		info = &sendInfo{}
-	}
 	s := &sendSpan{ctx: ctx, info: info, start: time.Now()}
 	sctx, span := t.tracer.Start(ctx, req.Method, trace.WithSpanKind(trace.SpanKindClient),
 		trace.WithTimestamp(s.start), trace.WithAttributes(sendAttributes(req, info)...))

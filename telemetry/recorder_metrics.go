@@ -45,7 +45,7 @@ func (r *Recorder) recordExchange(ctx context.Context, x *gateway.Exchange, note
 	}
 	for _, a := range x.Attempts {
 		actx := ctx
-		if a.Span != x.Span {
+		if a.Generates() {
 			if actx = trace.ContextWithSpan(ctx, a.Span); !kept {
 				actx = unsampled(ctx, a.Span)
 			}
@@ -225,7 +225,7 @@ func (r *Recorder) recordUsage(ctx context.Context, a *gateway.Attempt, l labels
 // spanDuration is the duration of the attempt's GenAI span, from the same clock readings, so that metric and trace agree
 // (GenAI conventions). A span that was not recorded has none, and the engine's times stand in.
 func spanDuration(a *gateway.Attempt) time.Duration {
-	if s, ok := a.Span.(sdktrace.ReadOnlySpan); ok && a.Span != a.Exchange.Span {
+	if s, ok := a.Span.(sdktrace.ReadOnlySpan); ok && a.Generates() {
 		if start := s.StartTime(); !start.IsZero() {
 			return max(0, a.Finish.Sub(start))
 		}
