@@ -32,6 +32,11 @@ func keyed(keys ...gateway.Secret) func(*gateway.Provider) {
 	return func(p *gateway.Provider) { p.Keys, p.Anonymous = keys, false }
 }
 
+// simulatorWith accepts one key alone.
+func simulatorWith(key string) gatewaytest.ProviderOptions {
+	return gatewaytest.ProviderOptions{Keys: []string{key}}
+}
+
 // leaks checks that a secret stands nowhere a client or a backend sees.
 func leaks(t *testing.T, what, secret string, got answer, spans tree) {
 	t.Helper()
