@@ -43,8 +43,9 @@ type Exchange struct {
 	Span trace.Span
 
 	credential clientCredential
-	headers    http.Header // set on the response by hooks
-	hooks      []activeHook
+	headers    http.Header   // set on the response by hooks
+	hooks      []activeHook  // those that want more than Begin
+	beginning  activeHook    // the hook whose Begin runs
 	wait       time.Duration // for the provider
 	stall      time.Duration // in writes to the client
 	gone       *atomic.Bool  // the client has left

@@ -68,14 +68,15 @@ type ConfiguredHook struct {
 	// it calls can hang from it.
 	CallsOut bool
 
-	events map[string]trace.SpanStartEventOption // :: phase → attributes of the event of a call that did nothing; see prepare
+	events map[string][]trace.EventOption // :: phase → options of the span event of a call that did nothing; see prepare
 }
 
 // prepare makes what each call of the hook would else make anew.
 func (h *ConfiguredHook) prepare() {
-	h.events = make(map[string]trace.SpanStartEventOption, len(names.HookPhases))
+	h.events = make(map[string][]trace.EventOption, len(names.HookPhases))
 	for _, phase := range names.HookPhases {
-		h.events[phase] = trace.WithAttributes(names.KeyHookName.String(h.Name()), names.KeyHookPhase.String(phase), names.KeyHookAction.String(names.HookActionNone))
+		h.events[phase] = []trace.EventOption{trace.WithAttributes(
+			names.KeyHookName.String(h.Name()), names.KeyHookPhase.String(phase), names.KeyHookAction.String(names.HookActionNone))}
 	}
 }
 

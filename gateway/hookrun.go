@@ -15,23 +15,19 @@ import (
 
 // begin runs a hook's Begin and keeps the phases it wants.
 func (g *Gateway) begin(ctx context.Context, x *Exchange, h *ConfiguredHook) *Error {
-	b := beginning{activeHook: activeHook{ConfiguredHook: h}, x: x}
-	err := runHook(g, ctx, x, h, names.HookPhasePreCall, beginHook, &b)
-	if b.began {
-		x.hooks = append(x.hooks, b.activeHook)
+	x.beginning = activeHook{ConfiguredHook: h}
+	err := runHook(g, ctx, x, h, names.HookPhasePreCall, beginHook, x)
+	if p := &x.beginning.phases; p.Attempt != nil || p.Response != nil || p.Event != nil || p.Settle != nil || p.End != nil {
+		x.hooks = append(x.hooks, x.beginning)
 	}
 	return err
 }
 
-type beginning struct {
-	activeHook
-	x     *Exchange
-	began bool
-}
-
-func beginHook(ctx context.Context, b *beginning) (err error) {
-	b.phases, err = b.Begin(ctx, b.x)
-	b.began = err == nil
+func beginHook(ctx context.Context, x *Exchange) error {
+	p, err := x.beginning.Begin(ctx, x)
+	if err == nil {
+		x.beginning.phases = p
+	}
 	return err
 }
 
@@ -114,7 +110,7 @@ func (g *Gateway) traceHook(ctx context.Context, x *Exchange, h *ConfiguredHook,
 	}
 	if span == nil && !notable {
 		if x.Snapshot.Detail == DetailStandard && len(x.HookRuns) <= maxHookEvents {
-			parent.AddEvent(names.SpanEventHook, h.events[run.Phase])
+			parent.AddEvent(names.SpanEventHook, h.events[run.Phase]...)
 		}
 		return
 	}

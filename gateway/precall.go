@@ -14,8 +14,8 @@ import (
 
 // phase opens the span of a phase, unless the detail is minimal. Then the span
 // is a no-op and a failure opens one after the fact.
-func (g *Gateway) phase(ctx context.Context, x *Exchange, name, phase string) (context.Context, *phaseSpan) {
-	p := &phaseSpan{g: g, ctx: ctx, name: name, phase: phase}
+func (g *Gateway) phase(ctx context.Context, x *Exchange, name, phase string) (context.Context, phaseSpan) {
+	p := phaseSpan{g: g, ctx: ctx, name: name, phase: phase}
 	if x.Snapshot.Detail == DetailMinimal {
 		p.start = time.Now()
 		p.Span = trace.SpanFromContext(context.Background())
@@ -72,6 +72,7 @@ func (g *Gateway) preCall(ctx context.Context, x *Exchange) *Error {
 }
 
 func (g *Gateway) decide(ctx context.Context, x *Exchange) *Error {
+	x.HookRuns = make([]HookRun, 0, len(x.Snapshot.Hooks)+4)
 	for i := range x.Snapshot.Hooks {
 		h := &x.Snapshot.Hooks[i]
 		if err := g.begin(ctx, x, h); err != nil {

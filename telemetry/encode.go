@@ -8,7 +8,7 @@ import (
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
-	sdklog "go.opentelemetry.io/otel/sdk/log"
+	"go.opentelemetry.io/otel/log"
 	"go.opentelemetry.io/otel/sdk/resource"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
@@ -216,8 +216,11 @@ func (e encoder) status(b []byte, s sdktrace.Status) []byte {
 	return shut(b, start)
 }
 
-// logRecord appends the body of a LogRecord.
-func (e encoder) logRecord(b []byte, r *sdklog.Record) []byte {
+// maxLogAttributes is the SDK's default limit.
+const maxLogAttributes = 128
+
+// logRecord appends the body of a LogRecord emitted in sc.
+func (e encoder) logRecord(b []byte, r *log.Record, sc trace.SpanContext) []byte {
 	b = appendFixed64(b, 1, nanos(r.Timestamp()))
 	b = appendUint(b, 2, uint64(r.Severity()))
 	b = e.optionalText(b, 3, r.SeverityText())
@@ -226,14 +229,16 @@ func (e encoder) logRecord(b []byte, r *sdklog.Record) []byte {
 		b, start = open(b, 5)
 		b = shut(e.value(b, body), start)
 	}
+	count := 0
 	r.WalkAttributes(func(kv attribute.KeyValue) bool {
 		b = e.keyValue(b, 6, string(kv.Key), kv.Value)
-		return true
+		count++
+		return count < maxLogAttributes
 	})
-	b = appendUint(b, 7, uint64(r.DroppedAttributes()))
-	if tid := r.TraceID(); tid.IsValid() {
-		sid := r.SpanID()
-		b = appendFixed32(b, 8, uint32(r.TraceFlags()))
+	b = appendUint(b, 7, uint64(max(0, r.AttributesLen()-maxLogAttributes)))
+	if tid := sc.TraceID(); tid.IsValid() {
+		sid := sc.SpanID()
+		b = appendFixed32(b, 8, uint32(sc.TraceFlags()))
 		b = appendBytes(b, 9, tid[:])
 		if sid.IsValid() {
 			b = appendBytes(b, 10, sid[:])

@@ -14,7 +14,6 @@ import (
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace"
 	"go.opentelemetry.io/otel/log"
-	sdklog "go.opentelemetry.io/otel/sdk/log"
 	"go.opentelemetry.io/otel/sdk/resource"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
@@ -172,11 +171,11 @@ func FuzzEncodedValuesDecode(f *testing.F) {
 	f.Add("key", "value", int64(1), 1.5, true, []byte("bytes"))
 	f.Add("\xff", strings.Repeat("\xf0\x9f\x8e", 90), int64(-1), 0.0, false, []byte{})
 	f.Fuzz(func(t *testing.T, key, value string, i int64, x float64, flag bool, raw []byte) {
-		var r sdklog.Record
+		var r log.Record
 		r.SetBody(attribute.SliceValue(attribute.StringValue(value), attribute.Int64Value(i), attribute.Float64Value(x),
 			attribute.BoolValue(flag), attribute.ByteSliceValue(raw), attribute.MapValue(attribute.StringSlice(key, []string{key, value}))))
 		r.SetEventName(value)
-		encoded := encoder{maxString: 100}.logRecord(nil, &r)
+		encoded := encoder{maxString: 100}.logRecord(nil, &r, trace.SpanContext{})
 		var got logspb.LogRecord
 		if err := proto.Unmarshal(encoded, &got); err != nil {
 			t.Fatalf("decode: %v", err)

@@ -4,10 +4,7 @@ import (
 	"context"
 	"sync"
 
-	sdklog "go.opentelemetry.io/otel/sdk/log"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
-
-	"github.com/ccproxy/ccproxy/telemetry/names"
 )
 
 // scratch lends buffers to encode one item in.
@@ -83,32 +80,3 @@ func (g guarded) OnEnd(s sdktrace.ReadOnlySpan) {
 
 // ignorePanic, deferred, makes telemetry's bugs cost telemetry only.
 func ignorePanic() { _ = recover() }
-
-// logProcessor encodes each log record and queues it for every exporter.
-type logProcessor struct {
-	encoder encoder
-	scratch scratch
-	scopes  *scopes
-	queues  []*queue
-}
-
-func (p *logProcessor) Enabled(context.Context, sdklog.EnabledParameters) bool { return true }
-
-func (p *logProcessor) OnEmit(_ context.Context, r *sdklog.Record) error {
-	defer ignorePanic()
-	b := p.scratch.get()
-	*b = p.encoder.logRecord((*b)[:0], r)
-	scope := p.scopes.index(r.InstrumentationScope())
-	withContent := r.EventName() == names.EventGenAIDetails
-	for _, q := range p.queues {
-		q.push(scope, *b, withContent)
-	}
-	p.scratch.put(b)
-	return nil
-}
-
-// Shutdown does nothing: Telemetry ends the workers of all signals together.
-func (p *logProcessor) Shutdown(context.Context) error { return nil }
-
-// ForceFlush does nothing: what is queued leaves within a second.
-func (p *logProcessor) ForceFlush(context.Context) error { return nil }

@@ -26,7 +26,6 @@ import (
 	lognoop "go.opentelemetry.io/otel/log/noop"
 	"go.opentelemetry.io/otel/metric"
 	metricnoop "go.opentelemetry.io/otel/metric/noop"
-	sdklog "go.opentelemetry.io/otel/sdk/log"
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/resource"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
@@ -104,7 +103,7 @@ func (t *Telemetry) start(ctx context.Context) error {
 		return err
 	}
 	t.startTraces(res, outs)
-	t.startLogs(res, outs)
+	t.startLogs(outs)
 	if err := t.startMetrics(res, outs); err != nil {
 		return err
 	}
@@ -167,17 +166,12 @@ func (t *Telemetry) startTraces(res *resource.Resource, outs outlets) {
 	t.stops = append(t.stops, provider.Shutdown)
 }
 
-func (t *Telemetry) startLogs(res *resource.Resource, outs outlets) {
+func (t *Telemetry) startLogs(outs outlets) {
 	if len(outs.logs) == 0 {
 		t.loggers = lognoop.NewLoggerProvider() // says it is not enabled, so nothing is built for it
 		return
 	}
-	provider := sdklog.NewLoggerProvider(
-		sdklog.WithResource(res),
-		sdklog.WithAttributeValueLengthLimit(maxLogValue),
-		sdklog.WithProcessor(&logProcessor{encoder: encoder{maxString: maxLogValue}, scopes: &t.scopes, queues: outs.logs}))
-	t.loggers = provider
-	t.stops = append(t.stops, provider.Shutdown)
+	t.loggers = &loggerProvider{encoder: encoder{maxString: maxLogValue}, scopes: &t.scopes, queues: outs.logs}
 }
 
 func (t *Telemetry) startMetrics(res *resource.Resource, outs outlets) error {
@@ -192,14 +186,24 @@ func (t *Telemetry) startMetrics(res *resource.Resource, outs outlets) error {
 		sdkmetric.WithExemplarFilter(t.config.exemplars()),
 		sdkmetric.WithCardinalityLimit(seriesLimit),
 	}
+	// The reader that scrapes use is cumulative; another temporality needs readers of its own.
+	shared := t.config.Temporality == "" || t.config.Temporality == "cumulative"
 	for _, exporter := range outs.metrics {
+		if shared {
+			break
+		}
 		options = append(options, sdkmetric.WithReader(sdkmetric.NewPeriodicReader(exporter,
 			sdkmetric.WithInterval(t.config.MetricInterval),
 			sdkmetric.WithTimeout(t.config.MetricTimeout))))
 	}
 	provider := sdkmetric.NewMeterProvider(options...)
 	t.meters, t.prometheus = provider, handler
-	t.stops = append(t.stops, provider.Shutdown)
+	stop := provider.Shutdown
+	if shared && len(outs.metrics) > 0 {
+		p := newPusher(scrape, outs.metrics, t.config.MetricInterval, t.config.MetricTimeout)
+		stop = func(ctx context.Context) error { return errors.Join(p.shutdown(ctx), provider.Shutdown(ctx)) }
+	}
+	t.stops = append(t.stops, stop)
 	if err := t.observe(); err != nil {
 		return fmt.Errorf("observe own process: %w", err)
 	}
