@@ -1,0 +1,155 @@
+package command
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/ccproxy/ccproxy/cmd/ccproxy/config"
+	"github.com/ccproxy/ccproxy/gateway/gatewaytest"
+)
+
+var update = flag.Bool("update", false, "write what is observed into testdata as what is expected")
+
+const exchangeDir = "testdata/exchange"
+
+// TestExchanges plays every script through the whole gateway over real
+// sockets, with the telemetry going out over OTLP, and compares what the
+// provider received, what the client received, and the telemetry.
+func TestExchanges(t *testing.T) {
+	scripts, err := gatewaytest.LoadScripts(exchangeDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range scripts {
+		t.Run(s.Name(), func(t *testing.T) { playScript(t, s) })
+	}
+}
+
+func playScript(t *testing.T, s *gatewaytest.Script) {
+	provider, err := s.Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer provider.Close()
+	sink := gatewaytest.NewSink()
+	defer sink.Close()
+	url, stop := startForScript(t, s, provider.URL, sink)
+
+	reply, err := s.Do(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if reply.Left {
+		provider.WaitLeft(1)
+	}
+	stop() // flushes telemetry
+
+	spans := sink.Spans()
+	checkTrace(t, spans, sink)
+	mask := newMasker(provider.URL, url)
+	got := map[string]string{
+		"sent":    mask.text(provider.Sent()),
+		"reply":   mask.text(reply.Render(provider.LastBody(), replyHeaders...)),
+		"spans":   mask.text(renderSpans(spans)),
+		"metrics": renderMetrics(sink.Metrics()),
+		"logs":    mask.text(renderLogs(sink.Logs())),
+	}
+	if *update {
+		for _, section := range []string{"sent", "reply", "spans", "metrics", "logs"} {
+			s.Set(section, got[section])
+		}
+		if err := s.Save(); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	for section, text := range got {
+		want, _ := s.File(section)
+		if diff := cmp.Diff(strings.TrimRight(want, "\n"), strings.TrimRight(text, "\n")); diff != "" {
+			t.Errorf("%s (-want +got; -update rewrites):\n%s", section, diff)
+		}
+	}
+}
+
+// replyHeaders are those a reply shows.
+var replyHeaders = []string{
+	"Retry-After", "X-Should-Retry", "Upgrade", "Request-Id", "X-Request-Id", "X-CCProxy-Model-Name", "X-CCProxy-Original-Model",
+	"X-CCProxy-Routed-Model", "X-CCProxy-Provider", "X-CCProxy-Attempts", "Location", "Set-Cookie",
+}
+
+// startForScript starts a gateway with the script's configuration. stop ends
+// it and waits until all telemetry has left.
+func startForScript(t *testing.T, s *gatewaytest.Script, upstream string, sink *gatewaytest.Sink) (url string, stop func()) {
+	t.Helper()
+	name, ok := s.File("config")
+	if !ok {
+		name = "default"
+	}
+	text := name
+	if !strings.Contains(name, "version:") {
+		b, err := os.ReadFile(filepath.Join(exchangeDir, "config", strings.TrimSpace(name)+".yaml"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		text = string(b)
+	}
+	return startGateway(t, text, upstream, sink)
+}
+
+// startGateway runs a gateway configured by text, exporting to sink.
+func startGateway(t *testing.T, text, upstream string, sink *gatewaytest.Sink) (url string, stop func()) {
+	t.Helper()
+	dir := t.TempDir()
+	path := filepath.Join(dir, "ccproxy.yaml")
+	text += fmt.Sprintf("\nserver: { listen: \"127.0.0.1:0\", admin: \"127.0.0.1:0\" }\nstorage: { path: %q }\n", filepath.Join(dir, "storage"))
+	if sink != nil {
+		text += "telemetry: { exporters: [ { name: test, endpoint: \"" + sink.StartGRPC() + "\", protocol: grpc } ] }\n"
+	}
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	env := func(k string) (string, bool) {
+		if k == "UPSTREAM" {
+			return upstream, true
+		}
+		return "", false
+	}
+	cfg, _, err := config.Load(path, config.Options{Lookup: env})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	srv, err := newServer(ctx, cfg, testOptions(t))
+	if err != nil {
+		cancel()
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- srv.Serve(ctx) }()
+	stopped := false
+	stop = func() {
+		if stopped {
+			return
+		}
+		stopped = true
+		cancel()
+		select {
+		case err := <-done:
+			if err != nil {
+				t.Errorf("serve: %v", err)
+			}
+		case <-time.After(20 * time.Second):
+			t.Error("the gateway did not stop")
+		}
+	}
+	t.Cleanup(stop)
+	return srv.DataURL(), stop
+}
