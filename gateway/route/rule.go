@@ -152,11 +152,27 @@ type matcher interface {
 	match(f *facts, why *string) (bool, error)
 }
 
+// ConfigError says what is wrong with one of [Config].Rules. [New] joins them.
+type ConfigError struct {
+	Rule       int // its index
+	Name       string
+	Expression bool // it has a when:
+	Err        error
+}
+
+// Error implements error.
+func (e *ConfigError) Error() string { return fmt.Sprintf("rule %d (%q): %v", e.Rule+1, e.Name, e.Err) }
+
+// Unwrap returns the cause.
+func (e *ConfigError) Unwrap() error { return e.Err }
+
 func (r *Router) addRules(cfg Config) (errs []error) {
 	var env *environment // made for the first expression
 	seen := map[string]bool{}
 	for i, c := range cfg.Rules {
-		fail := func(err error) { errs = append(errs, fmt.Errorf("rule %d (%q): %w", i+1, c.Name, err)) }
+		fail := func(err error) {
+			errs = append(errs, &ConfigError{Rule: i, Name: c.Name, Expression: c.When != "", Err: err})
+		}
 		if err := checkName(c.Name); err != nil {
 			fail(err)
 			continue

@@ -138,6 +138,7 @@ func (s *server) start(ctx context.Context, cfg *config.Config, listen, adminLis
 	if err != nil {
 		return err
 	}
+	s.wiring.recorder = recorder
 	s.gateway, err = gateway.New(gateway.Config{
 		Routes: routes(), Snapshot: snapshot, TracerProvider: s.telemetry.TracerProvider(), Recorder: recorder,
 		ServerName: cfg.Server.PublicName, UserKey: pepper, Log: s.log,

@@ -1,6 +1,7 @@
 package command
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -18,14 +19,16 @@ import (
 	"github.com/ccproxy/ccproxy/gateway/route"
 	"github.com/ccproxy/ccproxy/gateway/tokens"
 	"github.com/ccproxy/ccproxy/hooks"
+	"github.com/ccproxy/ccproxy/telemetry/names"
 )
 
 // wiring turns configurations into snapshots. It keeps what outlives one of them: connections, tokens, token counts.
 // Safe for concurrent use.
 type wiring struct {
-	custom  map[string]hooks.Constructor
-	log     *slog.Logger
-	counter *tokens.Counter
+	custom   map[string]hooks.Constructor
+	log      *slog.Logger
+	counter  *tokens.Counter
+	recorder gateway.Recorder // of rules that fail; set before the first exchange, NopRecorder until then
 
 	mu         sync.Mutex
 	transports map[dialing]*http.Transport
@@ -42,7 +45,7 @@ type tokenKey struct {
 
 func newWiring(custom map[string]hooks.Constructor, log *slog.Logger) *wiring {
 	return &wiring{
-		custom: custom, log: log, counter: tokens.NewCounter(tokens.Options{}),
+		custom: custom, log: log, counter: tokens.NewCounter(tokens.Options{}), recorder: gateway.NopRecorder{},
 		transports: map[dialing]*http.Transport{}, tokens: map[tokenKey]gateway.TokenSource{},
 	}
 }
@@ -99,6 +102,7 @@ func (w *wiring) router(cfg *config.Config, providers []*gateway.Provider) (*rou
 	rc := route.Config{
 		Models: map[string]route.Model{}, Providers: providers, DefaultProvider: map[string]string{},
 		DefaultPassthrough: cfg.CCProxy.DefaultModelPassthrough, Passthrough: !listed(cfg, "model_router"), Tokens: w.counter,
+		OnRuleError: w.ruleFailed,
 	}
 	for _, p := range cfg.Providers {
 		if p.Default {
@@ -117,7 +121,32 @@ func (w *wiring) router(cfg *config.Config, providers []*gateway.Provider) (*rou
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
-	return route.New(rc)
+	router, err := route.New(rc)
+	if err != nil {
+		return nil, placed(cfg, err)
+	}
+	return router, nil
+}
+
+// ruleFailed reports rules that could not be evaluated: the exchange goes on without them.
+func (w *wiring) ruleFailed(ctx context.Context, x *gateway.Exchange, err error) {
+	w.recorder.HookFailed(ctx, x, "rule_evaluator", names.HookPhasePreCall, names.HookActionFailedOpen, err)
+}
+
+// placed says of each error about a rule where in the file the rule stands.
+func placed(cfg *config.Config, err error) error {
+	var out []error
+	for _, e := range parts(err) {
+		if wrong, ok := e.(*route.ConfigError); ok {
+			path := cfg.CCProxy.Rules[wrong.Rule].Path
+			if wrong.Expression {
+				path += ".when"
+			}
+			e = &config.Problem{Place: cfg.Place(path), Key: path, Message: wrong.Error()}
+		}
+		out = append(out, e)
+	}
+	return errors.Join(out...)
 }
 
 func routeRule(r config.Rule) (route.Rule, error) {
@@ -150,19 +179,19 @@ func routeModel(m config.Model) route.Model {
 		}
 		out.Targets = append(out.Targets, wt)
 	}
-	names := func(list []config.Target) []string {
+	spelled := func(list []config.Target) []string {
 		all := make([]string, 0, len(list))
 		for _, t := range list {
 			all = append(all, t.String())
 		}
 		return all
 	}
-	out.Fallbacks = names(m.Fallbacks.Any)
+	out.Fallbacks = spelled(m.Fallbacks.Any)
 	for reason, list := range m.Fallbacks.ByReason {
 		if out.FallbacksFor == nil {
 			out.FallbacksFor = map[string][]string{}
 		}
-		out.FallbacksFor[reason] = names(list)
+		out.FallbacksFor[reason] = spelled(list)
 	}
 	return out
 }

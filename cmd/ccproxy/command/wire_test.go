@@ -114,6 +114,32 @@ providers:
 	}
 }
 
+// TestBrokenExpressionIsFoundInTheFile: dropped rules before it count too.
+func TestBrokenExpressionIsFoundInTheFile(t *testing.T) {
+	cfg := loadText(t, `
+compat: lenient
+ccproxy:
+  rules:
+    - { name: python, rule: my_module.MyRule }
+    - { name: fine, when: "call.stream" }
+    - name: broken
+      when: "call.modle == 'x'"
+    - { name: number, when: "1 + 1" }
+`)
+	_, err := newWiring(nil, slog.New(slog.DiscardHandler)).snapshot(cfg)
+	list := parts(err)
+	if len(list) != 2 {
+		t.Fatalf("got %d errors, want one a broken rule: %v", len(list), err)
+	}
+	for i, want := range [][]string{{"ccproxy.yaml:8:13: ccproxy.rules[2].when: ", "did you mean"}, {"ccproxy.yaml:9:29: ccproxy.rules[3].when: ", "must give bool"}} {
+		for _, text := range want {
+			if !strings.Contains(list[i].Error(), text) {
+				t.Errorf("error %d: got %s, want %q in it", i+1, list[i], text)
+			}
+		}
+	}
+}
+
 func TestTokensAndConnectionsOutliveAReload(t *testing.T) {
 	cfg := loadText(t, "ccproxy: { oat_sources: { anthropic: \"echo token\" } }\n")
 	w := newWiring(nil, slog.New(slog.DiscardHandler))

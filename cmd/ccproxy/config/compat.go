@@ -84,7 +84,7 @@ func (d *decoder) hookName(name string, ok bool, p Place, path string) string {
 func (*RuleParams) decodeNode(*decoder, *node, string) {} // by Rule, who knows the names
 
 func (r *Rule) decodeNode(d *decoder, n *node, path string) {
-	r.Count = "all"
+	r.Count, r.Path = "all", path
 	d.structure(n, path, reflect.ValueOf(r).Elem())
 	if n.kind != kindMapping {
 		return

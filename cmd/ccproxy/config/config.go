@@ -128,6 +128,8 @@ type Rule struct {
 	Target RuleTarget `yaml:"target"`
 	// Count is what TokenCountRule counts: "all", or "messages" as the original does.
 	Count string `yaml:"count" enum:"messages all"`
+	// Path is the rule's key in the file, for Config.Place: dropped rules count in it.
+	Path string `yaml:"-"`
 }
 
 // RuleParams are the parameters of the built-in rules, whichever of the original's four shapes they were written in.
