@@ -182,7 +182,7 @@ func TestC17HeadGetAndOptions(t *testing.T) {
 	for _, c := range []struct {
 		method, path string
 		status       int
-	}{{"HEAD", "/v1/models", 200}, {"GET", "/v1/models", 200}, {"HEAD", "/api/hello", 200}, {"OPTIONS", "/v1/models", 405}, {"HEAD", "/v1/messages", 405}, {"DELETE", "/v1/chat/completions", 405}} {
+	}{{"HEAD", "/v1/models", 200}, {"GET", "/v1/models", 200}, {"HEAD", "/api/hello", 200}, {"HEAD", "/", 200}, {"GET", "/", 404}, {"OPTIONS", "/v1/models", 405}, {"HEAD", "/v1/messages", 405}, {"DELETE", "/v1/chat/completions", 405}} {
 		got := r.do(c.method, c.path, "")
 		r.exchange()
 		if got.status != c.status || c.method == "HEAD" && got.body != "" {
