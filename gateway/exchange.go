@@ -16,6 +16,7 @@ type Exchange struct {
 	Start    time.Time
 	Dialect  Dialect       // what the client speaks
 	Request  *http.Request // as received; its Body has been read
+	Pattern  string        // http.route it was served under, such as "/v1/messages"; "" for paths that are none
 	Body     []byte        // what will be sent; hooks change it with SetBody
 	Call     Call
 	Caller   Caller

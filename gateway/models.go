@@ -19,7 +19,7 @@ func (modelsDialect) Name() string { return "models" }
 // the shape the client's vendor uses.
 func (g *Gateway) serveModels(w http.ResponseWriter, r *http.Request, rt *route) {
 	ctl := r.Context().Value(controlKey{}).(*control)
-	x := newExchange(ctl, r, rt.dialect)
+	x := newExchange(ctl, r, rt)
 	ctx := detach(r.Context())
 	rp := &reply{w: w, x: x, ctl: ctl}
 	g.recorder.Begin(ctx, x)

@@ -13,7 +13,7 @@ import (
 // provider's paths where the configuration allows them, else a clear refusal.
 func (g *Gateway) serveOpaque(w http.ResponseWriter, r *http.Request, rt *route) {
 	ctl := r.Context().Value(controlKey{}).(*control)
-	x := newExchange(ctl, r, rt.dialect)
+	x := newExchange(ctl, r, rt)
 	ctx := detach(r.Context())
 	rp := &reply{w: w, x: x, ctl: ctl}
 	g.recorder.Begin(ctx, x)

@@ -19,7 +19,7 @@ import (
 // serveExchange is the life of an exchange, top to bottom.
 func (g *Gateway) serveExchange(w http.ResponseWriter, r *http.Request, rt *route) {
 	ctl := r.Context().Value(controlKey{}).(*control)
-	x := newExchange(ctl, r, rt.dialect)
+	x := newExchange(ctl, r, rt)
 	// What is recorded must outlive the client; only the upstream request is cancelled with it.
 	ctx := detach(r.Context())
 	rp := &reply{w: w, x: x, ctl: ctl}
@@ -48,13 +48,35 @@ func (g *Gateway) serveExchange(w http.ResponseWriter, r *http.Request, rt *rout
 	g.dispatch(ctx, rp)
 }
 
-func newExchange(ctl *control, r *http.Request, d Dialect) *Exchange {
+func newExchange(ctl *control, r *http.Request, rt *route) *Exchange {
 	x := &Exchange{
-		ID: newID(), Start: ctl.start, Dialect: d, Request: r, Caller: ctl.caller, Snapshot: ctl.snapshot,
+		ID: newID(), Start: ctl.start, Dialect: rt.dialect, Request: r, Pattern: rt.pattern, Caller: ctl.caller, Snapshot: ctl.snapshot,
 		Span: trace.SpanFromContext(r.Context()), gone: new(atomic.Bool),
 	}
 	x.credential = takeCredential(r)
 	return x
+}
+
+// Inspect reads a request as the gateway would, up to the point where hooks and rules see it: its body within the limits
+// of s, the call, and who asks. Nothing is sent or recorded, and the exchange can only be looked at and routed. The error
+// is an *Error.
+func Inspect(r *http.Request, d Dialect, body []byte, s *Snapshot) (*Exchange, error) {
+	c := *s
+	c.Limits = c.Limits.withDefaults()
+	if int64(len(body)) > c.Limits.Body {
+		return nil, tooLarge(c.Limits.Body)
+	}
+	x := &Exchange{
+		ID: newID(), Start: time.Now(), Dialect: d, Request: r, Body: body, Snapshot: &c,
+		Caller: Caller{Loopback: isLoopback(r.RemoteAddr)}, Span: trace.SpanFromContext(r.Context()),
+	}
+	call, err := x.decode(body)
+	if err != nil {
+		return nil, AsError(err)
+	}
+	x.Call = call
+	x.readCaller()
+	return x, nil
 }
 
 func newID() string {

@@ -25,6 +25,9 @@ func (g *Gateway) settle(ctx context.Context, a *Attempt) {
 	if a.Response != nil && a.Response.StatusCode < 300 && (a.Err == nil || a.Stream.Events > 0) {
 		a.estimateUsage()
 	}
+	if l, ok := x.Snapshot.Router.(Learner); ok {
+		l.Learn(a)
+	}
 	a.analyse()
 	if p.IsRecording() && a.Routing.Analysed {
 		p.SetAttributes(names.KeyRoutingEffective.Bool(a.Routing.Effective), names.KeyRoutingReason.String(a.Routing.Reason))

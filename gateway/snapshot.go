@@ -68,6 +68,14 @@ type Router interface {
 	Implied(d Dialect) *Provider
 }
 
+// Learner is a Router that learns from answers.
+type Learner interface {
+	// Learn is called once for each attempt that was sent, when its usage is
+	// final. The client may be waiting for the end of its answer: it must be
+	// quick.
+	Learn(a *Attempt)
+}
+
 // ModelInfo is an entry of the model list.
 type ModelInfo struct {
 	ID       string // label, model name, or target model

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net/http"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -34,8 +32,6 @@ type RecorderConfig struct {
 	// KnownModel returns a model's name as metrics may carry it: one of a closed set, _OTHER for what is not in it. It is
 	// called concurrently. nil: only models of configured targets are known.
 	KnownModel func(string) string
-	// Routes are those the gateway serves, for http.route; what is not among them has none.
-	Routes []gateway.RouteSpec
 	// PreAPICall, PostAPICall and RoutingAnalysis switch on the log events ccproxy_pre_api_call and
 	// ccproxy_post_api_call, and the latter's fields on routing.
 	PreAPICall, PostAPICall, RoutingAnalysis bool
@@ -199,49 +195,4 @@ func serverError(x *gateway.Exchange) bool {
 		return false
 	}
 	return x.Status >= 500 || x.Streamed
-}
-
-// route returns the pattern a request was served under, or "". It finds what the gateway finds, from the same table.
-func (r *Recorder) route(x *gateway.Exchange) string {
-	path, method := x.Request.URL.Path, x.Request.Method
-	if x.Dialect.Name() == names.DialectModels && method == http.MethodGet {
-		return path // the engine serves it under exact paths only
-	}
-	for i := range r.cfg.Routes {
-		s := &r.cfg.Routes[i]
-		if s.Method != method {
-			continue
-		}
-		if !strings.HasSuffix(s.Path, "/") {
-			if s.Path == path {
-				return s.Path
-			}
-			continue
-		}
-		if strings.HasPrefix(path, s.Path) {
-			return modelPattern(s, path)
-		}
-	}
-	return ""
-}
-
-// modelPattern is the pattern of a path that names a model and an action, as Gemini's do.
-func modelPattern(s *gateway.RouteSpec, path string) string {
-	_, action, ok := cutLast(path, ':')
-	if !ok {
-		return ""
-	}
-	for _, a := range s.Actions {
-		if a == action {
-			return s.Path + "{model}:" + a
-		}
-	}
-	return ""
-}
-
-func cutLast(s string, sep byte) (before, after string, found bool) {
-	if i := strings.LastIndexByte(s, sep); i >= 0 {
-		return s[:i], s[i+1:], true
-	}
-	return s, "", false
 }

@@ -73,7 +73,7 @@ func (r *Recorder) recordServer(ctx context.Context, x *gateway.Exchange, took f
 	}
 	// No server.address: its value would come from the Host header, of which a client can make as many as it likes.
 	r.in.serverDuration.Record(ctx, took, r.in.server.of(labels{r.closed.method(x.Request.Method), scheme, errType,
-		r.closed.status(x.Status), r.route(x), r.closed.version(x.Request.ProtoMajor, x.Request.ProtoMinor)}).record...)
+		r.closed.status(x.Status), x.Pattern, r.closed.version(x.Request.ProtoMajor, x.Request.ProtoMinor)}).record...)
 }
 
 // decided reports whether a route was chosen, not only looked for.
@@ -115,6 +115,7 @@ func (r *Recorder) recordAttempt(ctx context.Context, a *gateway.Attempt) {
 	r.in.attempts.Add(ctx, 1, r.in.attempt.of(labels{p.GenAI, model, a.Target.Name, a.Kind, a.ResultKind, errType}).add...)
 
 	host, port := address(p.BaseURL)
+	// The conventions want the duration of the span (HTTP metrics, http.client.request.duration), which ends with the body.
 	for i := range a.Sends {
 		s := &a.Sends[i]
 		r.in.clientDuration.Record(ctx, s.End.Sub(s.Start).Seconds(), r.in.out.of(labels{c.method(a.Request.Method), host, port,

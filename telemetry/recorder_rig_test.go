@@ -163,7 +163,7 @@ func newRig(t testing.TB, cfg rigConfig) *rig {
 	rc.MeterProvider = sdkmetric.NewMeterProvider(sdkmetric.WithReader(r.reader))
 	rc.LoggerProvider = sdklog.NewLoggerProvider(sdklog.WithProcessor(r.logs))
 	rc.Log = slog.New(telemetry.NewLogHandler(r.lines, false, cfg.level))
-	rc.Routes = []gateway.RouteSpec{
+	routes := []gateway.RouteSpec{
 		{Method: "POST", Path: "/v1/messages", Dialect: anthropic.Messages()},
 		{Method: "POST", Path: "/v1/chat/completions", Dialect: openai.Chat()},
 		{Method: "POST", Path: "/v1/embeddings", Dialect: openai.Embeddings()},
@@ -191,7 +191,7 @@ func newRig(t testing.TB, cfg rigConfig) *rig {
 	}
 	transport := gateway.NewTransport()
 	g, err := gateway.New(gateway.Config{
-		Routes: rc.Routes, Snapshot: &gateway.Snapshot{Router: router, Providers: []*gateway.Provider{p}, Hooks: cfg.hooks, ForwardAPIKey: cfg.credential},
+		Routes: routes, Snapshot: &gateway.Snapshot{Router: router, Providers: []*gateway.Provider{p}, Hooks: cfg.hooks, ForwardAPIKey: cfg.credential},
 		TracerProvider: tp, Recorder: r.ended, Transport: transport, Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {

@@ -86,8 +86,7 @@ func TestClientsCannotMakeSeries(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			reader := sdkmetric.NewManualReader()
 			rec := newRecorder(t, telemetry.RecorderConfig{KnownModel: known,
-				MeterProvider: sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader), sdkmetric.WithCardinalityLimit(0)),
-				Routes:        []gateway.RouteSpec{{Method: "POST", Path: "/v1/messages"}, {Method: "POST", Path: "/v1beta/models/", Actions: []string{"generateContent"}}}})
+				MeterProvider: sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader), sdkmetric.WithCardinalityLimit(0))})
 			ctx, x := madeExchange(sdktrace.NewTracerProvider().Tracer("test"), 0, 0)
 			a := x.Attempts[0]
 			for i := range hostileExchanges {
@@ -211,8 +210,7 @@ func BenchmarkEnd(b *testing.B) {
 			rec := newRecorder(b, telemetry.RecorderConfig{
 				MeterProvider:  sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader)),
 				LoggerProvider: noop.NewLoggerProvider(), Log: slog.New(slog.DiscardHandler),
-				Keep:   func(trace.TraceID, telemetry.KeepFacts) (string, bool) { return "", c.keep },
-				Routes: []gateway.RouteSpec{{Method: "POST", Path: "/v1/messages"}},
+				Keep: func(trace.TraceID, telemetry.KeepFacts) (string, bool) { return "", c.keep },
 			})
 			ctx, x := madeExchange(sdktrace.NewTracerProvider().Tracer("test"), c.gaps, c.hooks)
 			b.ReportAllocs()

@@ -39,7 +39,8 @@ type Config struct {
 	// of its own for the reason.
 	Fallbacks map[string][]string
 
-	// Tokens counts prompts. It may be nil when no rule asks for a count.
+	// Tokens counts prompts. It may be nil when no rule asks for a count. One
+	// that has a method Calibrate, as [tokens.Counter] does, learns from answers.
 	Tokens TokenCounter
 	// OnRuleError is told, at most once for each exchange, of rules that could
 	// not be evaluated; err joins one *RuleError for each. The exchange goes on
@@ -110,6 +111,7 @@ type Router struct {
 	defaultKept bool
 	allKept     bool
 	tokens      TokenCounter
+	calibrate   func(model string, estimated, actual int64) // nil: no rule counts, or nobody learns
 	onRuleError func(context.Context, *gateway.Exchange, error)
 	rand        func() float64
 	failures    atomic.Uint64
@@ -136,6 +138,11 @@ func New(cfg Config) (*Router, error) {
 	errs = append(errs, r.addRules(cfg)...)
 	if len(errs) > 0 {
 		return nil, errors.Join(errs...)
+	}
+	if c, ok := r.tokens.(interface {
+		Calibrate(model string, estimated, actual int64)
+	}); ok && r.counts() {
+		r.calibrate = c.Calibrate
 	}
 	r.models = r.listModels()
 	r.known = r.knownModels()

@@ -129,7 +129,7 @@ var Metrics = []Metric{
 		Attributes: keys(KeyConfigResult)},
 	{Name: MetricHTTPServerRequestDuration, Unit: "s", Kind: Histogram, Description: "Duration of a served HTTP request.", Boundaries: WideDurationBoundaries,
 		Attributes: keys(KeyHTTPRequestMethod, KeyURLScheme, KeyErrorType, KeyHTTPResponseStatusCode, KeyHTTPRoute, KeyNetworkProtocolVersion, KeyServerAddress, KeyServerPort)},
-	{Name: MetricHTTPClientRequestDuration, Unit: "s", Kind: Histogram, Description: "Duration of a sent HTTP request, to the response headers.", Boundaries: WideDurationBoundaries,
+	{Name: MetricHTTPClientRequestDuration, Unit: "s", Kind: Histogram, Description: "Duration of a sent HTTP request, to the end of its answer.", Boundaries: WideDurationBoundaries,
 		Attributes: keys(KeyHTTPRequestMethod, KeyServerAddress, KeyServerPort, KeyErrorType, KeyHTTPResponseStatusCode, KeyNetworkProtocolVersion, KeyURLScheme)},
 	{Name: MetricProcessCPUTime, Unit: "s", Kind: Counter, Description: "CPU time of this process.",
 		Attributes: keys(KeyCPUMode)},

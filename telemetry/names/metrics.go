@@ -98,7 +98,7 @@ const (
 const (
 	// MetricHTTPServerRequestDuration (histogram, s): duration of a served HTTP request.
 	MetricHTTPServerRequestDuration = "http.server.request.duration"
-	// MetricHTTPClientRequestDuration (histogram, s): duration of a sent HTTP request, to the response headers.
+	// MetricHTTPClientRequestDuration (histogram, s): duration of a sent HTTP request, to the end of its answer: that of its span.
 	MetricHTTPClientRequestDuration = "http.client.request.duration"
 	// MetricProcessCPUTime (counter, s): CPU time of this process.
 	MetricProcessCPUTime = "process.cpu.time"

@@ -10,12 +10,10 @@ import (
 	"net/http"
 	"os"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/ccproxy/ccproxy/gateway"
-	"github.com/ccproxy/ccproxy/gateway/jsonscan"
 	"github.com/ccproxy/ccproxy/gateway/route"
 )
 
@@ -90,6 +88,7 @@ func (a *app) explain(ctx context.Context, path string, headers []string, body [
 		return none, usage(fmt.Errorf("--path: %w", err))
 	}
 	r.Header.Set("Content-Type", "application/json")
+	r.RemoteAddr = "127.0.0.1:0" // whoever explains is on this machine
 	for _, h := range headers {
 		name, value, ok := strings.Cut(h, ":")
 		if !ok || name == "" {
@@ -101,23 +100,13 @@ func (a *app) explain(ctx context.Context, path string, headers []string, body [
 	if dialect == nil {
 		return none, fmt.Errorf("no dialect is served at %s; try /v1/messages, /v1/chat/completions, /v1/responses or /v1beta/models/MODEL:generateContent", r.URL.Path)
 	}
-	if int64(len(body)) > int64(cfg.Limits.Body) {
-		return none, fmt.Errorf("the body is larger than limits.body (%v): the gateway would refuse it", cfg.Limits.Body)
-	}
-	if err := jsonscan.Validate(body, jsonscan.Limits{Depth: cfg.Limits.JSONDepth, Members: cfg.Limits.JSONMembers}); err != nil {
-		return none, fmt.Errorf("the gateway would refuse it: the body is not valid JSON: %w", err)
-	}
-	call, err := dialect.Decode(r, body)
+	x, err := gateway.Inspect(r, dialect, body, snapshot)
 	if err != nil {
 		var refused *gateway.Error
 		if errors.As(err, &refused) {
 			err = errors.New(refused.Message)
 		}
 		return none, fmt.Errorf("the gateway would refuse it: %w", err)
-	}
-	x := &gateway.Exchange{
-		ID: "explain", Start: time.Now(), Dialect: dialect, Request: r, Body: body, Call: call, Snapshot: snapshot,
-		Caller: gateway.Caller{User: call.User, Account: call.Account, Session: call.Session, Loopback: true},
 	}
 	return snapshot.Router.(*route.Router).Explain(ctx, x), nil
 }

@@ -161,7 +161,7 @@ func (s *server) recorder(cfg *config.Config) (*telemetry.Recorder, error) {
 	return telemetry.NewRecorder(telemetry.RecorderConfig{
 		MeterProvider: s.telemetry.MeterProvider(), LoggerProvider: s.telemetry.LoggerProvider(), Log: s.log, Keep: s.telemetry.Keep,
 		KnownModel: func(model string) string { return s.gateway.Snapshot().Router.(*route.Router).Known(model) },
-		Routes:     routes(), PreAPICall: l.PreAPICall, PostAPICall: l.PostAPICall, RoutingAnalysis: l.RoutingAnalysis,
+		PreAPICall: l.PreAPICall, PostAPICall: l.PostAPICall, RoutingAnalysis: l.RoutingAnalysis,
 		Debug: cfg.CCProxy.Debug, Terminal: s.opt.Terminal,
 	})
 }
