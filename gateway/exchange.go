@@ -51,7 +51,8 @@ type Exchange struct {
 	stall      time.Duration // in writes to the client
 	gone       *atomic.Bool  // the client has left
 	cancel     *canceller
-	modified   bool // by the hook that is running
+	scratch    *[]attribute.KeyValue // attributes being gathered; see gather
+	modified   bool                  // by the hook that is running
 	routed     bool
 	labelled   bool
 }

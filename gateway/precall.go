@@ -129,7 +129,7 @@ func (x *Exchange) Decide(ctx context.Context) error {
 
 func preCallAttributes(x *Exchange) []attribute.KeyValue {
 	c := &x.Call
-	attrs := make([]attribute.KeyValue, 0, 16)
+	attrs := x.gather()
 	add := func(k attribute.Key, v string) {
 		if v != "" {
 			attrs = append(attrs, k.String(v))

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"runtime/debug"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -132,6 +133,7 @@ func (g *Gateway) finish(ctx context.Context, rp *reply) {
 	x.Overhead = max(0, x.Finish.Sub(x.Start)-x.wait-x.stall)
 	g.recorder.End(ctx, x)
 	g.describe(x)
+	x.release()
 }
 
 // outcome says how the exchange ended: names.Outcome….
@@ -162,7 +164,7 @@ func (g *Gateway) describe(x *Exchange) {
 	if !x.Span.IsRecording() {
 		return
 	}
-	attrs := make([]attribute.KeyValue, 0, 28)
+	attrs := x.gather()
 	add := func(k attribute.Key, v string) {
 		if v != "" {
 			attrs = append(attrs, k.String(v))
@@ -194,6 +196,30 @@ func (g *Gateway) describe(x *Exchange) {
 		}
 	}
 	x.Span.SetAttributes(attrs...)
+}
+
+// scratches lend exchanges room to gather attributes in: spans copy them.
+var scratches = sync.Pool{New: func() any {
+	s := make([]attribute.KeyValue, 0, 48)
+	return &s
+}}
+
+// gather returns an empty slice with room for a span's attributes, which the
+// next call returns again: they must have been handed to the span by then.
+func (x *Exchange) gather() []attribute.KeyValue {
+	if x.scratch == nil {
+		x.scratch = scratches.Get().(*[]attribute.KeyValue)
+	}
+	return (*x.scratch)[:0]
+}
+
+// release gives back what the exchange borrowed, once nothing records any more.
+func (x *Exchange) release() {
+	if x.scratch != nil {
+		clear((*x.scratch)[:cap(*x.scratch)]) // attributes hold strings of the request
+		scratches.Put(x.scratch)
+		x.scratch = nil
+	}
 }
 
 // serverError reports whether the SERVER span is an error: 5xx, or a stream

@@ -120,7 +120,7 @@ func (a *Attempt) failed() bool {
 // attributes are those a GenAI span gets at its end (TELEMETRY §3).
 func (a *Attempt) attributes() []attribute.KeyValue {
 	c, r := &a.Exchange.Call, &a.Result
-	attrs := make([]attribute.KeyValue, 0, 36)
+	attrs := a.Exchange.gather()
 	str := func(k attribute.Key, v string) {
 		if v != "" {
 			attrs = append(attrs, k.String(v))
@@ -155,7 +155,7 @@ func (a *Attempt) attributes() []attribute.KeyValue {
 	if d := a.FirstChunk(); d > 0 {
 		attrs = append(attrs, names.KeyGenAIResponseTimeToFirstChunk.Float64(d.Seconds()))
 	}
-	attrs = append(attrs, a.usageAttributes()...)
+	attrs = a.appendUsage(attrs)
 	attrs = append(attrs, names.KeyAttemptResult.String(a.ResultKind), names.KeyAttemptSends.Int(len(a.Sends)))
 	str(names.KeyUpstreamRequestID, a.UpstreamID)
 	if a.Target.Provider.Family == "openai" {
@@ -191,17 +191,16 @@ func (a *Attempt) finishReasons() []string {
 	return a.Result.FinishReasons
 }
 
-func (a *Attempt) usageAttributes() []attribute.KeyValue {
+func (a *Attempt) appendUsage(attrs []attribute.KeyValue) []attribute.KeyValue {
 	u := &a.Result.Usage
-	if a.Exchange.Call.Operation == names.OperationEmbeddings && u.Source != "" {
-		return []attribute.KeyValue{names.KeyGenAIUsageInputTokens.Int64(u.InputTokens()), names.KeyUsageSource.String(u.Source)}
-	}
 	if u.Source == "" || u.Source == names.UsageSourceNone {
-		return []attribute.KeyValue{names.KeyUsageSource.String(names.UsageSourceNone)}
+		return append(attrs, names.KeyUsageSource.String(names.UsageSourceNone))
 	}
-	attrs := make([]attribute.KeyValue, 0, 6)
-	attrs = append(attrs, names.KeyGenAIUsageInputTokens.Int64(u.InputTokens()), names.KeyGenAIUsageOutputTokens.Int64(u.OutputTokens()),
-		names.KeyUsageSource.String(u.Source))
+	attrs = append(attrs, names.KeyGenAIUsageInputTokens.Int64(u.InputTokens()), names.KeyUsageSource.String(u.Source))
+	if a.Exchange.Call.Operation == names.OperationEmbeddings {
+		return attrs
+	}
+	attrs = append(attrs, names.KeyGenAIUsageOutputTokens.Int64(u.OutputTokens()))
 	if u.CacheRead > 0 {
 		attrs = append(attrs, names.KeyGenAIUsageCacheReadInputTokens.Int64(u.CacheRead))
 	}
