@@ -59,8 +59,9 @@ func printable(s string) bool {
 	return true
 }
 
-// userID is the end user's id as the policy lets telemetry see it.
-func (g *Gateway) userID(x *Exchange) string {
+// UserID is the end user's id as the policy lets telemetry see it; "": not at
+// all, or none is known.
+func (g *Gateway) UserID(x *Exchange) string {
 	if x.Caller.User == "" {
 		return ""
 	}

@@ -173,9 +173,6 @@ func (g *Gateway) prepare(ctx context.Context, a *Attempt) (http.Header, Secret,
 			return nil, "", err
 		}
 	}
-	if x.credential.conflict {
-		return nil, "", Invalid("two different credentials were sent; send one of Authorization, x-api-key and x-goog-api-key")
-	}
 	header := copyRequestHeader(x.Request.Header)
 	for k, v := range a.Header {
 		header[k] = v

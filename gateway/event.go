@@ -33,6 +33,9 @@ type EventReader interface {
 	// and any other error of the body as it is. Concatenating Raw of all events
 	// gives the body's bytes.
 	Next(e *Event) error
+	// Limit bounds what of an event is inspected and how long a line is relayed
+	// at all, in bytes. It is called before the first Next, if at all.
+	Limit(inspect, line int)
 	// Buffered reports whether another whole event has already been received,
 	// so that a relay need not flush yet.
 	Buffered() bool

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"go.opentelemetry.io/otel/codes"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 
 	"github.com/ccproxy/ccproxy/gateway"
 	"github.com/ccproxy/ccproxy/telemetry/names"
@@ -81,8 +82,11 @@ func TestH01H02HookThatBreaksIsHandledByItsPolicy(t *testing.T) {
 							t.Error("the recorder was not told")
 						}
 						if phase != "event" {
-							h := spans.named(names.SpanHook)
-							if len(h) == 0 || h[0].Status().Code != codes.Error || attr(h[0], names.KeyErrorType).AsString() != names.ErrorHookError {
+							// A call that only took long on a busy machine has a span too.
+							shown := slices.ContainsFunc(spans.named(names.SpanHook), func(h sdktrace.ReadOnlySpan) bool {
+								return h.Status().Code == codes.Error && attr(h, names.KeyErrorType).AsString() == names.ErrorHookError
+							})
+							if !shown {
 								t.Errorf("the trace does not show it: %v", describe(spans))
 							}
 						}

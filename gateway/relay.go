@@ -17,6 +17,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/ccproxy/ccproxy/gateway/jsonscan"
+	"github.com/ccproxy/ccproxy/gateway/sse"
 	"github.com/ccproxy/ccproxy/telemetry/names"
 )
 
@@ -172,6 +173,14 @@ func stalled(err error) *Error {
 
 // bodyError says why a response body broke off; nil when the client left.
 func (u *upstream) bodyError(err error) *Error {
+	switch {
+	case errors.Is(err, sse.ErrTooLong):
+		return &Error{Type: names.ErrorResponseTooLarge, Origin: names.ErrorOriginProvider, Status: http.StatusBadGateway, Err: err,
+			Message: "an event of provider " + u.a.Target.Provider.Name + " is longer than limits.stream_line allows"}
+	case errors.Is(err, errBomb):
+		return &Error{Type: names.ErrorResponseDecodeError, Origin: names.ErrorOriginProvider, Status: http.StatusBadGateway, Err: err,
+			Message: "the encoded answer of provider " + u.a.Target.Provider.Name + " expands beyond all measure"}
+	}
 	switch context.Cause(u.ctx) {
 	case errClientGone:
 		return nil
@@ -232,6 +241,7 @@ func (u *upstream) relayStream(resp *http.Response, media string) {
 	x := u.a.Exchange
 	s := &stream{upstream: u, reader: x.Dialect.Events(resp.Body, media), media: media, last: time.Now()}
 	defer s.reader.Release()
+	s.reader.Limit(x.Snapshot.Limits.EventInspect, x.Snapshot.Limits.EventLine)
 	if inj, ok := x.Dialect.(UsageInjector); ok && x.Call.Stream && !x.Call.IncludeUsage && !u.a.Target.Provider.KeepUsage {
 		s.injector = inj
 	}

@@ -34,14 +34,10 @@ func (g *Gateway) serveExchange(w http.ResponseWriter, r *http.Request, rt *rout
 		rp.fail(refusal)
 		return
 	}
-	x.Body = body
-	call, err := x.decode(body)
-	if err != nil {
-		rp.fail(AsError(err))
+	if err := x.read(body); err != nil {
+		rp.fail(err)
 		return
 	}
-	x.Call = call
-	x.readCaller()
 	if err := g.preCall(ctx, x); err != nil {
 		rp.fail(err)
 		return
@@ -68,16 +64,28 @@ func Inspect(r *http.Request, d Dialect, body []byte, s *Snapshot) (*Exchange, e
 		return nil, tooLarge(c.Limits.Body)
 	}
 	x := &Exchange{
-		ID: newID(), Start: time.Now(), Dialect: d, Request: r, Body: body, Snapshot: &c,
+		ID: newID(), Start: time.Now(), Dialect: d, Request: r, Snapshot: &c, credential: takeCredential(r),
 		Caller: Caller{Loopback: isLoopback(r.RemoteAddr)}, Span: trace.SpanFromContext(r.Context()),
 	}
+	if err := x.read(body); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// read takes in a request's body: the call, and who asks.
+func (x *Exchange) read(body []byte) *Error {
+	x.Body = body
 	call, err := x.decode(body)
 	if err != nil {
-		return nil, AsError(err)
+		return AsError(err)
 	}
 	x.Call = call
+	if x.credential.conflict {
+		return Invalid("two different credentials were sent; send one of Authorization, x-api-key and x-goog-api-key")
+	}
 	x.readCaller()
-	return x, nil
+	return nil
 }
 
 func newID() string {
@@ -185,7 +193,7 @@ func (g *Gateway) describe(x *Exchange) {
 	add(names.KeyKeyID, x.Caller.KeyID)
 	add(names.KeyTeam, x.Caller.Team)
 	add(names.KeySessionID, x.Caller.Session)
-	add(names.KeyUserID, g.userID(x))
+	add(names.KeyUserID, g.UserID(x))
 	add(names.KeyKept, x.Kept)
 	if e := x.Err; e != nil {
 		add(names.KeyRejectionReason, e.Reason)

@@ -3,7 +3,6 @@ package anthropic
 import (
 	"io"
 	"net/http"
-	"sync"
 
 	"github.com/ccproxy/ccproxy/gateway"
 	"github.com/ccproxy/ccproxy/gateway/sse"
@@ -11,17 +10,10 @@ import (
 )
 
 // messages is POST /v1/messages.
-type messages struct {
-	vendor
-	readers *sync.Pool // of *events
-}
+type messages struct{ vendor }
 
 // Messages returns the dialect anthropic.messages: POST /v1/messages, plain and streamed. It is safe for concurrent use.
-func Messages() gateway.Dialect {
-	pool := new(sync.Pool)
-	pool.New = func() any { return &events{pool: pool} }
-	return messages{readers: pool}
-}
+func Messages() gateway.Dialect { return messages{} }
 
 // Name implements gateway.Dialect.
 func (messages) Name() string { return "anthropic.messages" }
@@ -40,39 +32,12 @@ func (messages) Decode(r *http.Request, body []byte) (gateway.Call, error) {
 }
 
 // Events implements gateway.Dialect.
-func (m messages) Events(body io.Reader, _ string) gateway.EventReader {
-	v := m.readers.Get().(*events)
-	v.sse.Reset(body, sse.Options{})
-	return v
+func (messages) Events(body io.Reader, _ string) gateway.EventReader {
+	return gateway.ServerSentEvents(body)
 }
 
 // Observe implements gateway.Dialect.
 func (messages) Observe(e *gateway.Event, r *gateway.Result) { observe(e, r) }
-
-// events reads a stream. It returns itself to its pool when released.
-type events struct {
-	sse  sse.Reader
-	pool *sync.Pool
-}
-
-// Next implements gateway.EventReader.
-func (v *events) Next(e *gateway.Event) error {
-	s, err := v.sse.Next()
-	if err != nil {
-		return err
-	}
-	*e = gateway.Event{Raw: s.Raw, Name: s.Name, Data: s.Data, Partial: s.Partial, Tail: s.Tail}
-	return nil
-}
-
-// Buffered implements gateway.EventReader.
-func (v *events) Buffered() bool { return v.sse.Buffered() }
-
-// Release implements gateway.EventReader.
-func (v *events) Release() {
-	v.sse.Release()
-	v.pool.Put(v)
-}
 
 // vendor is what the dialects of this package have in common.
 type vendor struct{}

@@ -2,8 +2,8 @@ package gemini
 
 import (
 	"io"
+	"mime"
 	"net/http"
-	"sync"
 
 	"github.com/ccproxy/ccproxy/gateway"
 	"github.com/ccproxy/ccproxy/gateway/jsonscan"
@@ -16,19 +16,11 @@ const (
 )
 
 // generateContent is the methods generateContent and streamGenerateContent.
-type generateContent struct {
-	vendor
-	streams *streams
-}
+type generateContent struct{ vendor }
 
 // GenerateContent returns the dialect gemini.generate_content: POST …/models/{model}:generateContent and
 // :streamGenerateContent. It is safe for concurrent use.
-func GenerateContent() gateway.Dialect {
-	return generateContent{streams: &streams{
-		events: sync.Pool{New: func() any { return new(events) }},
-		arrays: sync.Pool{New: func() any { return new(elements) }},
-	}}
-}
+func GenerateContent() gateway.Dialect { return generateContent{} }
 
 // Name implements gateway.Dialect.
 func (generateContent) Name() string { return "gemini.generate_content" }
@@ -50,8 +42,11 @@ func (generateContent) Decode(r *http.Request, body []byte) (gateway.Call, error
 }
 
 // Events implements gateway.Dialect.
-func (g generateContent) Events(body io.Reader, contentType string) gateway.EventReader {
-	return g.streams.read(body, contentType)
+func (generateContent) Events(body io.Reader, contentType string) gateway.EventReader {
+	if media, _, _ := mime.ParseMediaType(contentType); media == "application/json" {
+		return gateway.JSONArray(body)
+	}
+	return gateway.ServerSentEvents(body)
 }
 
 // Observe implements gateway.Dialect.

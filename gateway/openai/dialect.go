@@ -2,11 +2,9 @@ package openai
 
 import (
 	"io"
-	"sync"
 
 	"github.com/ccproxy/ccproxy/gateway"
 	"github.com/ccproxy/ccproxy/gateway/jsonscan"
-	"github.com/ccproxy/ccproxy/gateway/sse"
 )
 
 var (
@@ -23,7 +21,6 @@ var (
 type family struct {
 	name, operation, path string
 	fields                fields
-	readers               sync.Pool // of *events
 }
 
 // Name implements [gateway.Dialect].
@@ -42,43 +39,7 @@ func (f *family) Path(*gateway.Call, string) string { return f.path }
 // Events implements [gateway.Dialect]. Streams of this family are server-sent
 // events whatever the content type says.
 func (f *family) Events(body io.Reader, _ string) gateway.EventReader {
-	e, ok := f.readers.Get().(*events)
-	if !ok {
-		e = &events{}
-	}
-	e.pool = &f.readers
-	e.sse.Reset(body, sse.Options{})
-	return e
-}
-
-// events reads server-sent events. It comes from a pool and returns to it.
-type events struct {
-	sse  sse.Reader
-	pool *sync.Pool // nil once released
-}
-
-// Next implements [gateway.EventReader].
-func (r *events) Next(e *gateway.Event) error {
-	in, err := r.sse.Next()
-	if err != nil {
-		return err
-	}
-	*e = gateway.Event{Raw: in.Raw, Name: in.Name, Data: in.Data, Tail: in.Tail, Partial: in.Partial}
-	return nil
-}
-
-// Buffered implements [gateway.EventReader].
-func (r *events) Buffered() bool { return r.sse.Buffered() }
-
-// Release implements [gateway.EventReader].
-func (r *events) Release() {
-	pool := r.pool
-	if pool == nil {
-		return
-	}
-	r.pool = nil
-	r.sse.Release()
-	pool.Put(r)
+	return gateway.ServerSentEvents(body)
 }
 
 // setString stores the string at s in dst unless it is empty, absent or what

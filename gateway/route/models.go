@@ -93,7 +93,8 @@ func (r *Router) review() []string {
 	}
 	for _, name := range slices.Sorted(maps.Keys(r.entries)) {
 		e := r.entries[name]
-		if commonFamily(e.targets) == "" {
+		out = append(out, r.unserved(name, e)...)
+		if commonFamily(e.targets) == "" && !r.gives(name) {
 			out = append(out, fmt.Sprintf("models: %q: its targets speak different dialects (%s): each client reaches only those that speak its own", name, strings.Join(families(e.targets), ", ")))
 		}
 		served := families(e.targets)
@@ -109,6 +110,32 @@ func (r *Router) review() []string {
 		}
 	}
 	return out
+}
+
+// unserved warns of a label that a rule gives to requests of any vendor while
+// its targets leave out one that is configured: those requests are refused.
+// A rule for a model's name is taken to know whose models it means.
+func (r *Router) unserved(label string, e *entry) []string {
+	if r.allKept || !slices.ContainsFunc(r.rules, func(u rule) bool { return u.name == label && u.kind != KindMatchModel }) {
+		return nil
+	}
+	served := families(e.targets)
+	var missing []string
+	for _, family := range slices.Sorted(maps.Keys(r.implied)) {
+		if !slices.Contains(served, family) {
+			missing = append(missing, family)
+		}
+	}
+	if missing == nil {
+		return nil
+	}
+	return []string{fmt.Sprintf("models: %q: no target speaks %s: such requests are refused when rule %[1]q matches; add a target for them, or match fewer requests with when:",
+		label, strings.Join(missing, " or "))}
+}
+
+// gives reports whether a rule gives the label.
+func (r *Router) gives(label string) bool {
+	return slices.ContainsFunc(r.rules, func(u rule) bool { return u.name == label })
 }
 
 // inherited reports whether list is the table's own and not the entry's.

@@ -101,10 +101,14 @@ func TestEntryNamedLikeItsTarget(t *testing.T) {
 
 func TestWarnings(t *testing.T) {
 	r := mustRouter(t, Config{
-		Rules: []Rule{{Name: "think", Kind: KindThinking}, {Name: "lost", When: "true"}, {Name: "lost", When: "true"}, {Name: "default", When: "false"}},
+		Rules: []Rule{{Name: "think", Kind: KindThinking}, {Name: "lost", When: "true"}, {Name: "lost", When: "true"}, {Name: "default", When: "false"},
+			{Name: "refuses", Kind: KindThinking}, {Name: "cheap", Kind: KindMatchModel, Params: Params{ModelName: gateway.Some("haiku")}}},
 		Models: map[string]Model{
-			"think": {Targets: targets("anthropic/claude-opus-4-8", "openai/gpt-5.5")},
-			"plain": {Targets: targets("anthropic/claude-sonnet-5"), Fallbacks: []string{"openai/gpt-5.5"}},
+			"think":   {Targets: targets("anthropic/claude-opus-4-8", "openai/gpt-5.5")},
+			"mixed":   {Targets: targets("anthropic/claude-opus-4-8", "openai/gpt-5.5")},
+			"refuses": {Targets: targets("anthropic/claude-opus-4-8")},
+			"cheap":   {Targets: targets("anthropic/claude-haiku-4-5")},
+			"plain":   {Targets: targets("anthropic/claude-sonnet-5"), Fallbacks: []string{"openai/gpt-5.5"}},
 		},
 		Fallbacks:          map[string][]string{"": {"openai/gpt-5.4"}},
 		DefaultPassthrough: true,
@@ -112,13 +116,14 @@ func TestWarnings(t *testing.T) {
 	got := strings.Join(r.Warnings(), "\n")
 	for _, s := range []string{
 		`rule 3: another rule is named "lost" too`, `rule "lost": no entry "lost" under models: the client's model is kept`,
-		`models: "think": its targets speak different dialects (anthropic, openai)`, `models: "plain": fallback openai/gpt-5.5 speaks openai`,
+		`models: "mixed": its targets speak different dialects (anthropic, openai)`, `models: "plain": fallback openai/gpt-5.5 speaks openai`,
+		`models: "refuses": no target speaks openai: such requests are refused when rule "refuses" matches`,
 	} {
 		if !strings.Contains(got, s) {
 			t.Errorf("got:\n%s\nwant %q", got, s)
 		}
 	}
-	if strings.Contains(got, `"default"`) || strings.Contains(got, "gpt-5.4") {
+	if strings.Contains(got, `"default"`) || strings.Contains(got, "gpt-5.4") || strings.Contains(got, `"cheap"`) || strings.Contains(got, `"think"`) {
 		t.Errorf("got a warning about what is in order:\n%s", got)
 	}
 }

@@ -101,6 +101,16 @@ func (w *window) reset(src io.Reader, opt Options) {
 	*w = window{src: src, opt: opt, buf: w.buf, tail: w.tail[:0]}
 }
 
+// Limit changes the bounds Reset set. It must be called before the first Next.
+func (w *window) Limit(opt Options) {
+	if opt.MaxEvent > 0 {
+		w.opt.MaxEvent = opt.MaxEvent
+	}
+	if opt.MaxLine > 0 {
+		w.opt.MaxLine = opt.MaxLine
+	}
+}
+
 // release lets go of the body and of buffers larger than keptBuffer.
 func (w *window) release() {
 	buf := w.buf
