@@ -45,7 +45,7 @@ type Config struct {
 	ServiceVersion string               // "": not said
 	Resource       []attribute.KeyValue // further resource attributes; those here win over ServiceName and ServiceVersion
 	Detail         string               // "": standard
-	Compat         []string             // further vocabularies for the recorder; only carried here
+	Compat         []string             // further vocabularies, for the recorder (names.Compat…); only carried here
 
 	Disabled       bool      // OTEL_SDK_DISABLED: every provider does nothing
 	Sampling       *Sampling // nil: every trace is exported

@@ -32,6 +32,10 @@ type RecorderConfig struct {
 	// KnownModel returns a model's name as metrics may carry it: one of a closed set, _OTHER for what is not in it. It is
 	// called concurrently. nil: only models of configured targets are known.
 	KnownModel func(string) string
+	// Compat lists further vocabularies to speak, names.Compat…; nil: none.
+	Compat []string
+	// UserID returns the end user's id as telemetry may show it, "" for none. Only further vocabularies ask; nil: none.
+	UserID func(*gateway.Exchange) string
 	// PreAPICall, PostAPICall and RoutingAnalysis switch on the log events ccproxy_pre_api_call and
 	// ccproxy_post_api_call, and the latter's fields on routing.
 	PreAPICall, PostAPICall, RoutingAnalysis bool
@@ -46,6 +50,7 @@ type RecorderConfig struct {
 type Recorder struct {
 	gateway.NopRecorder // for Skipped, which End reads off the exchange
 	cfg                 RecorderConfig
+	compat              compat
 	in                  *instruments
 	closed              *closed
 	events              events
@@ -78,11 +83,12 @@ func NewRecorder(cfg RecorderConfig) (*Recorder, error) {
 	if mp == nil {
 		mp = metricnoop.NewMeterProvider()
 	}
-	in, err := newInstruments(mp)
+	further := newCompat(cfg.Compat)
+	in, err := newInstruments(mp, further.older)
 	if err != nil {
 		return nil, fmt.Errorf("make the instruments of exchanges: %w", err)
 	}
-	r := &Recorder{cfg: cfg, in: in, closed: newClosed(), events: newEvents(cfg)}
+	r := &Recorder{cfg: cfg, compat: further, in: in, closed: newClosed(), events: newEvents(cfg)}
 	if cfg.Debug {
 		r.panel = newPanel(cfg.Terminal)
 	}
@@ -129,6 +135,9 @@ func (r *Recorder) Settled(ctx context.Context, a *gateway.Attempt) { r.logPostA
 
 // AttemptEnded implements [gateway.Recorder].
 func (r *Recorder) AttemptEnded(ctx context.Context, a *gateway.Attempt) {
+	if r.compat.any {
+		r.describeFurther(a)
+	}
 	if a.Err != nil {
 		r.logAttemptFailure(ctx, a)
 	}

@@ -22,12 +22,17 @@ type instruments struct {
 	attempts, fallbacks, decisions, outcomes         metric.Int64Counter
 	hookDuration, serverDuration, clientDuration     metric.Float64Histogram
 
+	// Of GenAI conventions up to v1.41; nil without them.
+	operationDuration metric.Float64Histogram
+	tokenUsage        metric.Int64Histogram
+	genAITokenType    *series
+
 	genAI, genAIError, genAIModality     *series
 	request, dialect, attempt, fallback  *series
 	decision, outcome, hook, server, out *series
 }
 
-func newInstruments(mp metric.MeterProvider) (*instruments, error) {
+func newInstruments(mp metric.MeterProvider, older bool) (*instruments, error) {
 	m := maker{provider: mp}
 	i := &instruments{
 		inferenceDuration:  m.seconds(names.MetricGenAIClientInferenceDuration),
@@ -73,6 +78,12 @@ func newInstruments(mp metric.MeterProvider) (*instruments, error) {
 			names.KeyHTTPRoute, names.KeyNetworkProtocolVersion),
 		out: newSeries(names.KeyHTTPRequestMethod, names.KeyServerAddress, names.KeyServerPort, names.KeyErrorType,
 			names.KeyHTTPResponseStatusCode, names.KeyNetworkProtocolVersion, names.KeyURLScheme),
+	}
+	if older {
+		i.operationDuration = m.seconds(names.MetricGenAIClientOperationDuration)
+		i.tokenUsage = m.counts(names.MetricGenAIClientTokenUsage)
+		i.genAITokenType = newSeries(names.KeyGenAIOperationName, names.KeyGenAIProviderName, names.KeyGenAIRequestModel, names.KeyGenAIResponseModel,
+			names.KeyServerAddress, names.KeyServerPort, names.KeyGenAITokenType)
 	}
 	return i, errors.Join(m.errs...)
 }

@@ -142,6 +142,9 @@ func (r *Recorder) recordGenAI(ctx context.Context, a *gateway.Attempt, l labels
 		duration = in.embeddingsDuration
 	}
 	duration.Record(ctx, spanDuration(a).Seconds(), in.genAIError.of(failed).record...)
+	if r.compat.older {
+		r.recordOlder(ctx, a, l, errType)
+	}
 
 	u := &a.Result.Usage
 	reported := u.Source == names.UsageSourceProvider || u.Source == names.UsageSourcePartial

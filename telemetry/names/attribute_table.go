@@ -23,7 +23,7 @@ type Attribute struct {
 }
 
 // Attributes lists every attribute the gateway sets, conventions' and own. Read-only.
-var Attributes = []Attribute{
+var Attributes = append([]Attribute{
 	{Key: KeyHTTPRequestMethod, Type: TypeString},
 	{Key: KeyHTTPRequestResendCount, Type: TypeInt},
 	{Key: KeyHTTPResponseStatusCode, Type: TypeInt},
@@ -157,4 +157,4 @@ var Attributes = []Attribute{
 	{Key: KeyTelemetrySignal, Type: TypeString, Values: TelemetrySignals},
 	{Key: KeyTelemetryDropReason, Type: TypeString, Values: TelemetryDropReasons},
 	{Key: KeyConfigResult, Type: TypeString, Values: ConfigResults},
-}
+}, compatAttributes...)

@@ -40,7 +40,7 @@ var (
 
 // Metrics lists every metric the gateway records itself or through a library whose boundaries it sets; the Go runtime's
 // go.* metrics are the runtime instrumentation's own. Read-only.
-var Metrics = []Metric{
+var Metrics = append([]Metric{
 	{Name: MetricGenAIClientInferenceDuration, Unit: "s", Kind: Histogram, Description: "Duration of one inference, from the send to the last byte, error or cancellation.", Boundaries: DurationBoundaries,
 		Attributes: keys(KeyGenAIOperationName, KeyGenAIProviderName, KeyGenAIRequestModel, KeyGenAIResponseModel, KeyServerAddress, KeyServerPort, KeyErrorType)},
 	{Name: MetricGenAIClientInferenceTimeToFirstChunk, Unit: "s", Kind: Histogram, Description: "Time from the send to the first chunk, streams only.", Boundaries: DurationBoundaries,
@@ -134,6 +134,6 @@ var Metrics = []Metric{
 	{Name: MetricProcessCPUTime, Unit: "s", Kind: Counter, Description: "CPU time of this process.",
 		Attributes: keys(KeyCPUMode)},
 	{Name: MetricProcessMemoryUsage, Unit: "By", Kind: UpDownCounter, Description: "Resident memory of this process."},
-}
+}, compatMetrics...)
 
 func keys(k ...attribute.Key) []attribute.Key { return k }

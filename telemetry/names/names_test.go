@@ -119,7 +119,7 @@ func TestEveryNameIsDeclaredOnceAndInItsTable(t *testing.T) {
 
 func TestNamesAreWellFormed(t *testing.T) {
 	dotted := regexp.MustCompile(`^[a-z][a-z0-9_]*(\.[a-z0-9_]+)+$`)
-	convention := regexp.MustCompile(`^(http|url|network|server|user_agent|user|session|error|exception|service|cpu|process|gen_ai|openai)\.`)
+	convention := regexp.MustCompile(`^(http|url|network|server|user_agent|user|session|error|exception|service|cpu|process|gen_ai|openai|openinference|llm|embedding|langfuse)\.`)
 	for _, a := range Attributes {
 		if !dotted.MatchString(string(a.Key)) {
 			t.Errorf("attribute %q is not lower case with dots", a.Key)

@@ -102,4 +102,7 @@ var Values = map[string][]string{
 	"ccproxy.telemetry.drop_reason": TelemetryDropReasons,
 	"ccproxy.config.result":         ConfigResults,
 	"cpu.mode":                      CPUModes,
+	"gen_ai.token.type":             TokenTypes,
+	"openinference.span.kind":       OpenInferenceKinds,
+	"langfuse.observation.type":     LangfuseTypes,
 }

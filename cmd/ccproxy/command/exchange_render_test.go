@@ -22,16 +22,18 @@ func newMasker(upstream, gateway string) masker {
 var (
 	uuidRE = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}`)
 	addrRE = regexp.MustCompile(`127\.0\.0\.1:\d+`)
+	userRE = regexp.MustCompile(`(user\.id)=[0-9a-f]{32}`) // hashed with a key of the storage
 	peerRE = regexp.MustCompile(`(peer\.port|client\.port)=\d+`)
 )
 
 func (m masker) text(s string) string {
 	s = addrRE.ReplaceAllString(m.replace.Replace(s), "127.0.0.1:PORT")
+	s = userRE.ReplaceAllString(s, "$1=HASH")
 	return peerRE.ReplaceAllString(uuidRE.ReplaceAllString(s, "UUID"), "$1=PORT")
 }
 
 // timed are the attributes and fields whose values are times.
-var timed = regexp.MustCompile(`overhead$|time_to_first|_gap$|client_stall$|duration_ms$|ttft_ms$|^ccproxy\.upstream_wait$`)
+var timed = regexp.MustCompile(`overhead$|time_to_first|completion_start_time$|_gap$|client_stall$|duration_ms$|ttft_ms$|^ccproxy\.upstream_wait$`)
 
 func renderValue(key string, v any) string {
 	if timed.MatchString(key) {

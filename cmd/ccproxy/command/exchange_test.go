@@ -104,25 +104,25 @@ func startForScript(t *testing.T, s *gatewaytest.Script, upstream string, sink *
 	return startGateway(t, text, upstream, sink)
 }
 
-// startGateway runs a gateway configured by text, exporting to sink.
+// startGateway runs a gateway configured by text, exporting to sink; a text with
+// a telemetry section of its own names the sink there, as ${SINK}.
 func startGateway(t *testing.T, text, upstream string, sink *gatewaytest.Sink) (url string, stop func()) {
 	t.Helper()
 	dir := t.TempDir()
 	path := filepath.Join(dir, "ccproxy.yaml")
 	text += fmt.Sprintf("\nserver: { listen: \"127.0.0.1:0\", admin: \"127.0.0.1:0\" }\nstorage: { path: %q }\n", filepath.Join(dir, "storage"))
+	env := map[string]string{"UPSTREAM": upstream}
 	if sink != nil {
-		text += "telemetry: { exporters: [ { name: test, endpoint: \"" + sink.StartGRPC() + "\", protocol: grpc } ] }\n"
+		env["SINK"] = sink.StartGRPC()
+		if !strings.Contains(text, "telemetry:") {
+			text += "telemetry: { exporters: [ { name: test, endpoint: \"${SINK}\", protocol: grpc } ] }\n"
+		}
 	}
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	env := func(k string) (string, bool) {
-		if k == "UPSTREAM" {
-			return upstream, true
-		}
-		return "", false
-	}
-	cfg, _, err := config.Load(path, config.Options{Lookup: env})
+	lookup := func(k string) (string, bool) { v, ok := env[k]; return v, ok }
+	cfg, _, err := config.Load(path, config.Options{Lookup: lookup})
 	if err != nil {
 		t.Fatal(err)
 	}
