@@ -154,7 +154,7 @@ func (g *Gateway) addRoutes(cfg Config, tp trace.TracerProvider) {
 		}
 		put(g.exact, s.Path, s.Method, add(s.Method, s.Path, s.Dialect, nil))
 	}
-	for _, path := range []string{"/v1/models", "/models", "/v1beta/models"} {
+	for _, path := range []string{"/v1/models", "/models", "/v1beta/models", "/v1alpha/models"} {
 		rt := add("GET", path, modelsDialect{}, nil)
 		rt.serve = func(w http.ResponseWriter, r *http.Request) { g.serveModels(w, r, rt) }
 		put(g.exact, path, "GET", rt)

@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/ccproxy/ccproxy/gateway"
+	"github.com/ccproxy/ccproxy/gateway/route"
 	"github.com/ccproxy/ccproxy/telemetry/names"
 )
 
@@ -402,5 +403,28 @@ func TestC10C15C19RawRequests(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestModelListHasTheShapeOfTheClientsVendor(t *testing.T) {
+	r := newRig(t, rigConfig{models: map[string]route.Model{"smart": {Targets: []route.WeightedTarget{{Target: "gemini/gemini-3.5-pro"}}}}})
+	for _, c := range []struct {
+		path   string
+		header []string
+		want   string
+	}{
+		{"/v1/models", nil, `{"object":"list","data":[{"id":"smart"`},
+		{"/models", nil, `{"object":"list","data":[{"id":"smart"`},
+		{"/v1/models?limit=1000", []string{"Anthropic-Version", "2023-06-01"}, `{"data":[{"type":"model","id":"smart"`},
+		{"/v1beta/models", nil, `{"models":[{"name":"models/smart"`},
+		{"/v1alpha/models", nil, `{"models":[{"name":"models/smart"`},
+		{"/v1/models", []string{"X-Goog-Api-Key", "k"}, `{"models":[{"name":"models/smart"`},
+		{"/v1/models", []string{"Authorization", "Bearer t", "X-Goog-Api-Client", "google-genai-sdk/3.6.1"}, `{"models":[{"name":"models/smart"`},
+	} {
+		got := r.do("GET", c.path, "", c.header...)
+		r.exchange()
+		if got.status != 200 || !strings.HasPrefix(got.body, c.want) {
+			t.Errorf("%s %v: got %d, %s, want %s…", c.path, c.header, got.status, got.body, c.want)
+		}
 	}
 }

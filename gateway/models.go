@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/ccproxy/ccproxy/telemetry/names"
@@ -29,7 +30,7 @@ func (g *Gateway) serveModels(w http.ResponseWriter, r *http.Request, rt *route)
 
 	var body any
 	switch {
-	case r.URL.Path == "/v1beta/models":
+	case asksGemini(r):
 		body = geminiModels(ctl.snapshot.Models)
 	case r.Header.Get("Anthropic-Version") != "":
 		body = anthropicModels(ctl.snapshot.Models)
@@ -42,6 +43,14 @@ func (g *Gateway) serveModels(w http.ResponseWriter, r *http.Request, rt *route)
 		return
 	}
 	rp.answer(http.StatusOK, http.Header{"Content-Type": {"application/json"}}, b)
+}
+
+// asksGemini reports whether a request for the model list comes from a client of
+// Gemini: by its path, or at the path all vendors share by Google's headers
+// (google-genai for Python asks there from 3.0 on).
+func asksGemini(r *http.Request) bool {
+	return strings.HasPrefix(r.URL.Path, "/v1beta/") || strings.HasPrefix(r.URL.Path, "/v1alpha/") ||
+		r.Header.Get("X-Goog-Api-Key") != "" || r.Header.Get("X-Goog-Api-Client") != ""
 }
 
 func created(m ModelInfo) time.Time {
