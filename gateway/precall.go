@@ -43,6 +43,9 @@ type phaseSpan struct {
 	start       time.Time // set when the span was left out
 }
 
+// End ends the span: with detail minimal, the one that fail opened.
+func (p *phaseSpan) End(options ...trace.SpanEndOption) { p.Span.End(options...) }
+
 // fail marks the phase as failed.
 func (p *phaseSpan) fail(errType string, attrs ...attribute.KeyValue) {
 	if !p.start.IsZero() {
