@@ -31,12 +31,12 @@ func healthCommand(a *app) *cobra.Command {
 
 func (a *app) healthURL(address string) (string, error) {
 	if address == "" {
+		if run, err := running(a.storageDir()); err == nil {
+			return run.URL, nil
+		}
 		cfg, _, _, err := a.load()
 		if err != nil {
 			return "", err
-		}
-		if run, err := running(cfg.Storage.Path); err == nil {
-			return run.URL, nil
 		}
 		return gatewayURL(cfg), nil
 	}

@@ -9,7 +9,10 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"path/filepath"
 	"time"
+
+	"github.com/ccproxy/ccproxy/cmd/ccproxy/config"
 )
 
 // local is the client for gateways on this machine: no proxy, and a certificate need not bear this machine's name.
@@ -53,14 +56,18 @@ func ask(ctx context.Context, run runInfo, method, path string, out any) error {
 	return json.Unmarshal(body, out)
 }
 
-// storageDir is the storage directory of the configuration, or of the zero configuration when it cannot be read: a
-// gateway must be found although its file has been broken since.
+// storageDir is the storage directory of the configuration; of one with errors what can be read of it, else the usual
+// one: a gateway must be found although its file has been broken since.
 func (a *app) storageDir() string {
-	cfg, _, _, err := a.load()
-	if err == nil {
-		return cfg.Storage.Path
+	if path, err := a.find(); err == nil && path != "" {
+		if dir, err := config.StoragePath(path, config.Options{Lookup: a.env}); err == nil && dir != a.usualStorage() {
+			return dir
+		}
 	}
 	if dir, ok := a.lookup("CCPROXY_CONFIG_DIR"); ok && dir != "" {
+		if abs, err := filepath.Abs(dir); err == nil {
+			return abs
+		}
 		return dir
 	}
 	return a.usualStorage()

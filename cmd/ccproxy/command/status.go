@@ -73,6 +73,9 @@ func (a *app) report(ctx context.Context) (statusReport, error) {
 	dir := a.storageDir()
 	if err != nil {
 		problems = append(problems, err)
+		if path, err := a.find(); err == nil && path != "" {
+			r.Config[filepath.Base(path)] = path
+		}
 	} else {
 		r.configured(cfg, a.env)
 	}

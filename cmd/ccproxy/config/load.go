@@ -151,6 +151,21 @@ func Load(path string, opt Options) (*Config, []Warning, error) {
 	return c, d.warnings, nil
 }
 
+// StoragePath returns the storage directory that the file at path names, or the usual one, although other parts of the
+// file may be wrong. The error is of a file that cannot be read at all. A nil opt.Lookup means os.LookupEnv.
+func StoragePath(path string, opt Options) (string, error) {
+	if opt.Lookup == nil {
+		opt.Lookup = os.LookupEnv
+	}
+	d := newDecoder(opt.Lookup, opt.Lenient)
+	c := base()
+	if err := d.files(c, path); err != nil {
+		return "", err
+	}
+	d.paths(c, filepath.Dir(path))
+	return c.Storage.Path, nil
+}
+
 // Place returns where the key at path stands ("providers.mirror.base_url"), or the nearest key above it.
 func (c *Config) Place(path string) Place { return placeOf(c.places, path) }
 
