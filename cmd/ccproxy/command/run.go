@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -21,7 +22,7 @@ func runCommand(a *app) *cobra.Command {
 	var withTelemetry bool
 	cmd := &cobra.Command{
 		Use: "run [--telemetry] [--] command…", Short: "Run a command with its base URLs pointed at the gateway",
-		Example: "  ccproxy run claude\n  ccproxy run --telemetry -- codex exec \"fix the tests\"",
+		Example: "  ccproxy run claude\n  ccproxy run codex exec \"fix the tests\"\n  ccproxy run --telemetry -- claude -p \"fix the tests\"",
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return usage(errors.New("run what? give a command, as in `ccproxy run claude`"))
@@ -55,7 +56,7 @@ func (a *app) run(args []string, withTelemetry bool) error {
 		}
 		maps.Copy(vars, otel)
 	}
-	cmd := exec.Command(args[0], args[1:]...)
+	cmd := exec.Command(args[0], append(baseArguments(args[0], base), args[1:]...)...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = a.in, a.out, a.err
 	cmd.Env = os.Environ()
 	for _, name := range slices.Sorted(maps.Keys(vars)) {
@@ -116,6 +117,16 @@ func baseURLs(base string) map[string]string {
 	}
 }
 
+// baseArguments point a command at base that takes no variable for it: Codex (0.169) knows its configuration only. The
+// command's own arguments come later and win.
+func baseArguments(command, base string) []string {
+	name := strings.ToLower(filepath.Base(command))
+	if strings.TrimSuffix(name, filepath.Ext(name)) != "codex" {
+		return nil
+	}
+	return []string{"-c", `openai_base_url="` + base + `/v1"`}
+}
+
 // childTelemetry are the variables that send a command's telemetry where the gateway's goes.
 func childTelemetry(cfg *config.Config, env config.Lookup) (map[string]string, error) {
 	tc, err := telemetryConfig(cfg, env)
@@ -127,7 +138,9 @@ func childTelemetry(cfg *config.Config, env config.Lookup) (map[string]string, e
 			continue
 		}
 		vars := map[string]string{
-			"CLAUDE_CODE_ENABLE_TELEMETRY": "1", "OTEL_TRACES_EXPORTER": "otlp", "OTEL_METRICS_EXPORTER": "otlp", "OTEL_LOGS_EXPORTER": "otlp",
+			// The last two: spans, and one trace of the agent's and ours.
+			"CLAUDE_CODE_ENABLE_TELEMETRY": "1", "CLAUDE_CODE_ENHANCED_TELEMETRY_BETA": "1", "CLAUDE_CODE_PROPAGATE_TRACEPARENT": "1",
+			"OTEL_TRACES_EXPORTER": "otlp", "OTEL_METRICS_EXPORTER": "otlp", "OTEL_LOGS_EXPORTER": "otlp",
 			"OTEL_EXPORTER_OTLP_ENDPOINT": withScheme(e), "OTEL_EXPORTER_OTLP_PROTOCOL": spokenProtocol(e),
 		}
 		if e.Exact { // it is one signal's alone
