@@ -47,7 +47,7 @@ func (g *Gateway) serveOpaque(w http.ResponseWriter, r *http.Request, rt *route)
 
 // refuseOther answers what is known and not served: the WebSocket form of the
 // Responses API, a known path with another method, and Claude Code's probes
-// (HEAD /api/hello; until 2.1.2xx HEAD /).
+// (HEAD /api/hello; HEAD / as of 2.1.197).
 func (g *Gateway) refuseOther(rp *reply, r *http.Request) bool {
 	path := r.URL.Path
 	if path == "/api/hello" && r.Method == http.MethodGet || (path == "/api/hello" || path == "/") && r.Method == http.MethodHead {
