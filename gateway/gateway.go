@@ -284,7 +284,7 @@ func (g *Gateway) match(r *http.Request) *route {
 // family guesses which vendor's shape an error on an unknown path should have.
 func (g *Gateway) family(r *http.Request) Dialect {
 	for prefix, m := range g.models {
-		if strings.HasPrefix(r.URL.Path, strings.TrimSuffix(prefix, "models/")) && prefix != "/v1/models/" {
+		if asksGemini(r) || strings.HasPrefix(r.URL.Path, strings.TrimSuffix(prefix, "models/")) && prefix != "/v1/models/" {
 			for _, rt := range m {
 				return rt.dialect
 			}

@@ -427,4 +427,8 @@ func TestModelListHasTheShapeOfTheClientsVendor(t *testing.T) {
 			t.Errorf("%s %v: got %d, %s, want %s…", c.path, c.header, got.status, got.body, c.want)
 		}
 	}
+	if got := r.do("GET", "/v1/models/smart", "", "X-Goog-Api-Key", "k"); got.status != 404 || !strings.HasPrefix(got.body, `{"error":{"code":404`) {
+		t.Errorf("one model: got %d, %s, want Gemini's error", got.status, got.body)
+	}
+	r.exchange()
 }
