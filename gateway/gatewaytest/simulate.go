@@ -1,6 +1,9 @@
 // Package gatewaytest holds what the gateway is tried against: a simulated
 // provider that speaks the Anthropic, OpenAI and Gemini APIs, and a sink that
 // receives OpenTelemetry over OTLP. Both serve real sockets.
+//
+// [TestDialect] and [TestHook] say whether a dialect or a hook is one the
+// engine can live with.
 package gatewaytest
 
 import (
