@@ -46,7 +46,7 @@ func withHook(h gateway.ConfiguredHook) func(*gateway.Snapshot) {
 // faults are the ways of breaking that a policy decides about.
 var faults = map[string]func(context.Context) error{
 	"panic":     func(context.Context) error { panic("sk-secret-in-a-panic") },
-	"nil panic": func(context.Context) error { var m map[string]int; m["x"]++; return nil },
+	"nil panic": func(context.Context) error { return make([]error, 0)[len("x")] },
 	"error":     func(context.Context) error { return errors.New("sk-secret-in-an-error") },
 	"timeout": func(ctx context.Context) error {
 		<-ctx.Done()

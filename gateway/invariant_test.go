@@ -132,7 +132,7 @@ func attr(s sdktrace.ReadOnlySpan, k attribute.Key) attribute.Value {
 }
 
 func has(s sdktrace.ReadOnlySpan, k attribute.Key) bool {
-	return attr(s, k).Type() != attribute.INVALID
+	return attr(s, k).Type() != attribute.EMPTY
 }
 
 // failures returns the names of the spans whose status is Error.

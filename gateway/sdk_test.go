@@ -114,7 +114,7 @@ func TestAnthropicSDK(t *testing.T) {
 
 func TestAnthropicSDKSeesErrors(t *testing.T) {
 	r := newRig(t, rigConfig{})
-	client, sent := r.anthropic()
+	client, _ := r.anthropic()
 	var failure *anthropicsdk.Error
 	for model, want := range map[string]struct {
 		status int
@@ -142,7 +142,7 @@ func TestAnthropicSDKSeesErrors(t *testing.T) {
 		t.Errorf("no model: got %v", err)
 	}
 	ours := newRig(t, rigConfig{provider: keyed(providerKey), sim: simulatorWith(otherKey)})
-	client, sent = ours.anthropic()
+	client, sent := ours.anthropic()
 	_, err = client.Messages.New(t.Context(), messageParams("claude-sonnet-5", "hello"))
 	if !errors.As(err, &failure) || failure.StatusCode != 502 || sent.n.Load() != 1 {
 		t.Errorf("our credential refused: got %v after %d requests, want one: x-should-retry is false", err, sent.n.Load())

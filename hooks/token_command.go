@@ -95,7 +95,7 @@ func claudeFile() (token, error) {
 	case err != nil:
 		return token{}, fmt.Errorf("read Claude Code's credentials: %w", err)
 	case len(text) > maxOutput:
-		return token{}, errors.New("Claude Code's credentials file is larger than one can be")
+		return token{}, errors.New("credentials file of Claude Code is larger than one can be")
 	}
 	return parseToken(text)
 }

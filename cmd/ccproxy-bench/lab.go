@@ -139,7 +139,7 @@ func (l *lab) close() {
 type turn struct {
 	cpu        float64 // µs of the proxy's process a request
 	p50, p99   float64 // µs to the last byte
-	first, all float64 // µs to the first event, medians
+	first      float64 // µs to the first byte, median
 }
 
 // measure runs a case in rounds and prints a table of medians.

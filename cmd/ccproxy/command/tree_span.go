@@ -47,7 +47,7 @@ func (s *treeSpan) text(k attribute.Key) string {
 	if !ok {
 		return ""
 	}
-	return v.Emit()
+	return v.String()
 }
 
 // number returns a whole-numbered attribute, 0 when it is absent.
