@@ -62,6 +62,9 @@ type Result struct {
 	FinishReasons []string // one per choice, in the provider's words
 	Usage         Usage
 	Counts        Counts // the provider's own counters, from which Usage is derived
+	// ProviderCost is what the answer itself says it costs, as OpenRouter's and
+	// Perplexity's do. Whether to believe it is the Pricer's to say.
+	ProviderCost Optional[NanoUSD]
 
 	ServiceTier       string // the tier that was used
 	SystemFingerprint string // OpenAI's

@@ -119,6 +119,7 @@ type Attempt struct {
 	Response   *http.Response
 	Sends      []Send
 	Result     Result
+	Cost       Cost   // set in post_api, before the hooks' Settle phases
 	ResultKind string // names.AttemptResult…
 	Err        *Error // why it failed, or nil
 	WillRetry  bool   // another target follows
@@ -170,6 +171,19 @@ type Routing struct {
 	Analysed  bool
 	Effective bool
 	Reason    string // why not, or "ok"
+	// Baseline is what the same usage costs on the model the client named; it
+	// means nothing unless Compared.
+	Baseline NanoUSD
+	Compared bool // both costs are known
+}
+
+// Efficiency is the baseline divided by what the attempt cost; ok is false when
+// they cannot be compared.
+func (a *Attempt) Efficiency() (ratio float64, ok bool) {
+	if !a.Routing.Compared || a.Cost.Total == 0 {
+		return 0, false
+	}
+	return float64(a.Routing.Baseline) / float64(a.Cost.Total), true
 }
 
 // HookRun is one call of a hook, for the hook metrics.

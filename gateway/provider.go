@@ -72,6 +72,9 @@ type Provider struct {
 	Passthrough []string
 	// Propagate sends traceparent to the provider.
 	Propagate bool
+	// Billing says whether what it does is billed: names.CostBilling…; "":
+	// metered.
+	Billing string
 	// KeepUsage turns off asking for usage on the client's behalf.
 	KeepUsage bool
 	// Drain reads a stream to its end, within bounds, when the client leaves.

@@ -35,7 +35,7 @@ func (rp *reply) commit(status int) {
 func (rp *reply) decorate() {
 	x, h := rp.x, rp.w.Header()
 	// One array for all values.
-	values := make([]string, 0, 8)
+	values := make([]string, 0, 9)
 	set := func(key, value string) {
 		values = append(values, value)
 		h[key] = values[len(values)-1 : len(values) : len(values)]
@@ -50,6 +50,12 @@ func (rp *reply) decorate() {
 		response := traceresponse(sc)
 		set("X-CCProxy-Trace-Id", response[3:35])
 		set("Traceresponse", response)
+	}
+	// A stream's cost is not known when it begins, and half a fallback's is none.
+	if a := x.Final(); a != nil && a.settled && !x.Snapshot.HideCost {
+		if cost, ok := x.Cost(); ok {
+			set("X-CCProxy-Cost", cost.String())
+		}
 	}
 	for k, v := range x.headers {
 		h[k] = v

@@ -190,6 +190,9 @@ func (g *Gateway) describe(x *Exchange) {
 		attrs = append(attrs, names.KeyRoutePassthrough.Bool(x.Route.Passthrough))
 	}
 	add(names.KeyFallbackReason, x.FallbackWhy)
+	if cost, ok := x.Cost(); ok && !x.Snapshot.HideCost {
+		attrs = append(attrs, names.KeyCost.Float64(cost.Dollars()))
+	}
 	add(names.KeyKeyID, x.Caller.KeyID)
 	add(names.KeyTeam, x.Caller.Team)
 	add(names.KeySessionID, x.Caller.Session)

@@ -28,9 +28,12 @@ func (g *Gateway) settle(ctx context.Context, a *Attempt) {
 	if l, ok := x.Snapshot.Router.(Learner); ok {
 		l.Learn(a)
 	}
+	if x.Snapshot.Pricer != nil && x.Call.Operation != "" {
+		a.Cost = x.Snapshot.Pricer.Price(a)
+	}
 	a.analyse()
 	if p.IsRecording() && a.Routing.Analysed {
-		p.SetAttributes(names.KeyRoutingEffective.Bool(a.Routing.Effective), names.KeyRoutingReason.String(a.Routing.Reason))
+		p.SetAttributes(a.routingAttributes()...)
 	}
 	for i := len(x.hooks) - 1; i >= 0; i-- {
 		if h := x.hooks[i]; h.phases.Settle != nil {
@@ -60,7 +63,7 @@ func (a *Attempt) analyse() {
 		return
 	}
 	r := Routing{Analysed: true, Reason: names.RoutingReasonOK}
-	target := x.Snapshot.RuleLatency[x.Route.Rule]
+	target, most := x.Snapshot.RuleLatency[x.Route.Rule], x.Snapshot.RuleCost[x.Route.Rule]
 	switch {
 	case x.ClientGone():
 		r.Reason = names.RoutingReasonClientGone
@@ -72,9 +75,28 @@ func (a *Attempt) analyse() {
 		r.Reason = a.Result.Incomplete
 	case target > 0 && time.Since(a.Issued) > target:
 		r.Reason = names.RoutingReasonLatency
+	case most > 0 && a.Cost.Known() && a.Cost.Total > most:
+		r.Reason = names.RoutingReasonCost
 	}
 	r.Effective = r.Reason == names.RoutingReasonOK
+	if a.Err == nil && a.Cost.Known() {
+		r.Baseline, r.Compared = x.Snapshot.Pricer.Baseline(a)
+	}
 	a.Routing = r
+}
+
+// routingAttributes are the routing analysis on the post_api span.
+func (a *Attempt) routingAttributes() []attribute.KeyValue {
+	r := &a.Routing
+	attrs := append(a.Exchange.gather(), names.KeyRoutingEffective.Bool(r.Effective), names.KeyRoutingReason.String(r.Reason))
+	if !r.Compared || a.Exchange.Snapshot.HideCost {
+		return attrs
+	}
+	attrs = append(attrs, names.KeyRoutingBaselineCost.Float64(r.Baseline.Dollars()))
+	if ratio, ok := a.Efficiency(); ok {
+		attrs = append(attrs, names.KeyRoutingCostEfficiency.Float64(ratio))
+	}
+	return attrs
 }
 
 // closeAttempt ends an attempt and its GenAI span. Calling it again does
@@ -155,7 +177,7 @@ func (a *Attempt) attributes() []attribute.KeyValue {
 	if d := a.FirstChunk(); d > 0 {
 		attrs = append(attrs, names.KeyGenAIResponseTimeToFirstChunk.Float64(d.Seconds()))
 	}
-	attrs = a.appendUsage(attrs)
+	attrs = a.appendCost(a.appendUsage(attrs))
 	attrs = append(attrs, names.KeyAttemptResult.String(a.ResultKind), names.KeyAttemptSends.Int(len(a.Sends)))
 	str(names.KeyUpstreamRequestID, a.UpstreamID)
 	if a.Target.Provider.Family == "openai" {
@@ -210,5 +232,31 @@ func (a *Attempt) appendUsage(attrs []attribute.KeyValue) []attribute.KeyValue {
 	if u.Reasoning > 0 {
 		attrs = append(attrs, names.KeyGenAIUsageReasoningOutputTokens.Int64(u.Reasoning))
 	}
+	return attrs
+}
+
+func (a *Attempt) appendCost(attrs []attribute.KeyValue) []attribute.KeyValue {
+	c := &a.Cost
+	if c.Source == "" || a.Exchange.Snapshot.HideCost {
+		return attrs
+	}
+	attrs = append(attrs, names.KeyCostSource.String(c.Source))
+	if !c.Known() {
+		return attrs
+	}
+	attrs = append(attrs, names.KeyGenAIUsageCost.Float64(c.Total.Dollars()), names.KeyCostBilling.String(c.Billing))
+	if c.PriceVersion != "" {
+		attrs = append(attrs, names.KeyCostPriceVersion.String(c.PriceVersion))
+	}
+	class := func(k attribute.Key, n NanoUSD) {
+		if n != 0 {
+			attrs = append(attrs, k.Float64(n.Dollars()))
+		}
+	}
+	class(names.KeyCostInput, c.Input())
+	class(names.KeyCostOutput, c.Output())
+	class(names.KeyCostCacheRead, c.CacheRead())
+	class(names.KeyCostCacheWrite, c.CacheWrite())
+	class(names.KeyCostOther, c.Other())
 	return attrs
 }

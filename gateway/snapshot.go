@@ -31,9 +31,15 @@ type Snapshot struct {
 	UserID                      UserIDPolicy
 	// Trust says from whom an incoming traceparent is a parent.
 	Trust Trust
-	// RuleLatency is the latency a rule asks of its route, for the routing
-	// analysis.
+	// RuleLatency and RuleCost are the latency and the cost a rule asks of its
+	// route, for the routing analysis.
 	RuleLatency map[string]time.Duration
+	RuleCost    map[string]NanoUSD
+	// Pricer says what attempts cost; nil: nobody does.
+	Pricer Pricer
+	// HideCost keeps costs out of telemetry and response headers. They are
+	// computed all the same.
+	HideCost bool
 }
 
 // Trust says whose traceparent is believed.

@@ -76,12 +76,13 @@ func (r *Recorder) logPostAPI(ctx context.Context, a *gateway.Attempt) {
 		return
 	}
 	x := a.Exchange
-	f := make(fields, 0, 7)
+	f := make(fields, 0, 8)
 	f.text(names.FieldModelName, x.Route.Label)
 	f.millis(names.FieldDurationMS, time.Since(a.Start)) // the attempt is not over yet
 	if r.cfg.RoutingAnalysis && a.Routing.Analysed {
 		f.flag(names.FieldRoutingEffective, a.Routing.Effective)
 	}
+	f.analysis(a, r.cfg.RoutingAnalysis)
 	f.usage(&a.Result.Usage)
 	r.events.emit(ctx, to, x, &logEvent{name: names.EventPostAPICall, level: slog.LevelInfo, line: slog.LevelDebug, body: "attempt answered", fields: f})
 }
@@ -236,6 +237,7 @@ func (r *Recorder) logSuccess(ctx context.Context, x *gateway.Exchange) {
 		f.text(names.FieldProvider, a.Target.Provider.Name)
 		f.usage(&a.Result.Usage)
 	}
+	f.spent(x)
 	ev := logEvent{name: names.EventSuccess, level: slog.LevelInfo, line: slog.LevelInfo, body: "exchange answered", fields: f}
 	if to.log {
 		ev.extra.text(names.FieldOriginalModel, x.Call.Model)

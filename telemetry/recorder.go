@@ -187,6 +187,9 @@ func (r *Recorder) keep(x *gateway.Exchange) bool {
 		Fallback: x.Fallbacks > 0,
 		Duration: x.Finish.Sub(x.Start),
 	}
+	if cost, ok := x.Cost(); ok {
+		facts.Cost = cost.Dollars()
+	}
 	if x.Err != nil {
 		facts.ModerationBlock = x.Err.Reason == names.RejectionModeration
 		facts.BudgetDenied = x.Err.Reason == names.RejectionBudget

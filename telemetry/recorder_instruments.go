@@ -21,6 +21,9 @@ type instruments struct {
 	requestsActive, streamsActive                    metric.Int64UpDownCounter
 	attempts, fallbacks, decisions, outcomes         metric.Int64Counter
 	hookDuration, serverDuration, clientDuration     metric.Float64Histogram
+	cost, comparedCost, baselineCost                 metric.Float64Counter
+	requestCost                                      metric.Float64Histogram
+	lookups                                          metric.Int64Counter
 
 	// Of GenAI conventions up to v1.41; nil without them.
 	operationDuration metric.Float64Histogram
@@ -30,14 +33,16 @@ type instruments struct {
 	genAI, genAIError, genAIModality     *series
 	request, dialect, attempt, fallback  *series
 	decision, outcome, hook, server, out *series
+
+	costClass, requestCosts, compared, lookup *series
 }
 
 func newInstruments(mp metric.MeterProvider, older bool) (*instruments, error) {
 	m := maker{provider: mp}
 	i := &instruments{
-		inferenceDuration:  m.seconds(names.MetricGenAIClientInferenceDuration),
-		firstChunk:         m.seconds(names.MetricGenAIClientInferenceTimeToFirstChunk),
-		outputChunk:        m.seconds(names.MetricGenAIClientInferenceTimePerOutputChunk),
+		inferenceDuration:  m.floats(names.MetricGenAIClientInferenceDuration),
+		firstChunk:         m.floats(names.MetricGenAIClientInferenceTimeToFirstChunk),
+		outputChunk:        m.floats(names.MetricGenAIClientInferenceTimePerOutputChunk),
 		usageInput:         m.counter(names.MetricGenAIClientInferenceUsageInputTokens),
 		usageOutput:        m.counter(names.MetricGenAIClientInferenceUsageOutputTokens),
 		usageCacheRead:     m.counter(names.MetricGenAIClientInferenceUsageCacheReadInputTokens),
@@ -46,19 +51,24 @@ func newInstruments(mp metric.MeterProvider, older bool) (*instruments, error) {
 		inferenceInput:     m.counts(names.MetricGenAIClientInferenceOperationInputTokens),
 		inferenceOutput:    m.counts(names.MetricGenAIClientInferenceOperationOutputTokens),
 		embeddingsInput:    m.counts(names.MetricGenAIClientEmbeddingsOperationInputTokens),
-		embeddingsDuration: m.seconds(names.MetricGenAIClientEmbeddingsDuration),
-		requestDuration:    m.seconds(names.MetricRequestDuration),
-		requestFirstByte:   m.seconds(names.MetricRequestTimeToFirstByte),
-		overhead:           m.seconds(names.MetricRequestOverhead),
+		embeddingsDuration: m.floats(names.MetricGenAIClientEmbeddingsDuration),
+		requestDuration:    m.floats(names.MetricRequestDuration),
+		requestFirstByte:   m.floats(names.MetricRequestTimeToFirstByte),
+		overhead:           m.floats(names.MetricRequestOverhead),
 		requestsActive:     m.gauge(names.MetricRequestsActive),
 		streamsActive:      m.gauge(names.MetricStreamsActive),
 		attempts:           m.counter(names.MetricAttempts),
 		fallbacks:          m.counter(names.MetricFallbacks),
 		decisions:          m.counter(names.MetricRoutingDecisions),
 		outcomes:           m.counter(names.MetricRoutingOutcomes),
-		hookDuration:       m.seconds(names.MetricHookDuration),
-		serverDuration:     m.seconds(names.MetricHTTPServerRequestDuration),
-		clientDuration:     m.seconds(names.MetricHTTPClientRequestDuration),
+		hookDuration:       m.floats(names.MetricHookDuration),
+		serverDuration:     m.floats(names.MetricHTTPServerRequestDuration),
+		clientDuration:     m.floats(names.MetricHTTPClientRequestDuration),
+		cost:               m.money(names.MetricCost),
+		comparedCost:       m.money(names.MetricRoutingComparedCost),
+		baselineCost:       m.money(names.MetricRoutingBaselineCost),
+		requestCost:        m.floats(names.MetricRequestCost),
+		lookups:            m.counter(names.MetricPriceLookups),
 
 		genAI: newSeries(names.KeyGenAIOperationName, names.KeyGenAIProviderName, names.KeyGenAIRequestModel, names.KeyGenAIResponseModel,
 			names.KeyServerAddress, names.KeyServerPort),
@@ -78,9 +88,14 @@ func newInstruments(mp metric.MeterProvider, older bool) (*instruments, error) {
 			names.KeyHTTPRoute, names.KeyNetworkProtocolVersion),
 		out: newSeries(names.KeyHTTPRequestMethod, names.KeyServerAddress, names.KeyServerPort, names.KeyErrorType,
 			names.KeyHTTPResponseStatusCode, names.KeyNetworkProtocolVersion, names.KeyURLScheme),
+		costClass: newSeries(names.KeyGenAIProviderName, names.KeyGenAIRequestModel, names.KeyLabel, names.KeyCostClass, names.KeyCostBilling,
+			names.KeyTeam, names.KeyKeyAlias),
+		requestCosts: newSeries(names.KeyGenAIProviderName, names.KeyGenAIRequestModel, names.KeyLabel),
+		compared:     newSeries(names.KeyLabel, names.KeyModelOriginal, names.KeyModelRouted),
+		lookup:       newSeries(names.KeyPriceStatus),
 	}
 	if older {
-		i.operationDuration = m.seconds(names.MetricGenAIClientOperationDuration)
+		i.operationDuration = m.floats(names.MetricGenAIClientOperationDuration)
 		i.tokenUsage = m.counts(names.MetricGenAIClientTokenUsage)
 		i.genAITokenType = newSeries(names.KeyGenAIOperationName, names.KeyGenAIProviderName, names.KeyGenAIRequestModel, names.KeyGenAIResponseModel,
 			names.KeyServerAddress, names.KeyServerPort, names.KeyGenAITokenType)
@@ -112,7 +127,7 @@ func (m *maker) find(name string) (names.Metric, metric.Meter) {
 	return names.Metric{Name: name}, m.provider.Meter(scope)
 }
 
-func (m *maker) seconds(name string) metric.Float64Histogram {
+func (m *maker) floats(name string) metric.Float64Histogram {
 	e, meter := m.find(name)
 	h, err := meter.Float64Histogram(name, metric.WithUnit(e.Unit), metric.WithDescription(e.Description), metric.WithExplicitBucketBoundaries(e.Boundaries...))
 	m.errs = append(m.errs, err)

@@ -43,6 +43,7 @@ func (r *Recorder) recordExchange(ctx context.Context, x *gateway.Exchange, note
 	for _, f := range noted.falls {
 		in.fallbacks.Add(ctx, 1, in.fallback.of(labels{f.from, f.to, f.reason}).add...)
 	}
+	last := ctx
 	for _, a := range x.Attempts {
 		actx := ctx
 		if a.Generates() {
@@ -51,10 +52,12 @@ func (r *Recorder) recordExchange(ctx context.Context, x *gateway.Exchange, note
 			}
 		}
 		r.recordAttempt(actx, a)
+		last = actx
 		if !a.Stream.Started.IsZero() && a.Stream.End == "" {
 			r.streams(a, -1) // a panic in the middle of a stream keeps the engine from saying that it ended
 		}
 	}
+	r.recordSpending(last, x, routed)
 }
 
 // unsampled returns a context whose span context is span's without the sampled flag.
@@ -124,6 +127,7 @@ func (r *Recorder) recordAttempt(ctx context.Context, a *gateway.Attempt) {
 	if a.Issued.IsZero() || a.Exchange.Call.Operation == "" {
 		return // no GenAI span, no GenAI metrics
 	}
+	r.recordCost(ctx, a, model)
 	r.recordGenAI(ctx, a, labels{a.Exchange.Call.Operation, p.GenAI, model, r.responseModel(a), host, port}, errType)
 }
 

@@ -63,6 +63,8 @@ func (c *counters) observe(doc []byte, s jsonscan.Span, r *gateway.Result) {
 			set(&n.Output, v)
 		case "total_tokens":
 			set(&n.Total, v)
+		case "cost":
+			observeCost(doc, v, r)
 		case "prompt_cache_hit_tokens", "cached_tokens": // DeepSeek, Moonshot
 			raise(&cached, v)
 		case "reasoning_tokens": // Perplexity
@@ -165,4 +167,18 @@ func reasoningOutside(n *gateway.Counts) bool {
 		return n.Reasoning > n.Output
 	}
 	return n.Total == n.Input+n.Output+n.Reasoning
+}
+
+// observeCost reads what the answer says it costs: OpenRouter's usage.cost, in dollars, or Perplexity's
+// usage.cost.total_cost.
+func observeCost(doc []byte, s jsonscan.Span, r *gateway.Result) {
+	if jsonscan.Kind(doc, s) == '{' {
+		s = jsonscan.Get(doc, s, "total_cost")
+	}
+	if !s.Exists() {
+		return
+	}
+	if n, _, ok := gateway.Fixed(doc[s.Start:s.End], 9); ok {
+		r.ProviderCost = gateway.Some(gateway.NanoUSD(n))
+	}
 }

@@ -80,6 +80,7 @@ func happened(spans []treeSpan) string {
 	}
 	add(modelsOf(server))
 	add(totalUsage(spans).String())
+	add(spendingOf(spans).String())
 	add(formatDuration(server.duration()))
 	if n := server.number(names.KeyAttempts); n > 0 {
 		add(plural(n, "attempt"))
@@ -134,6 +135,7 @@ type summaryRow struct {
 	outcome                       string
 	requests, attempts, fallbacks int64
 	usage                         tokenUsage
+	spending                      spending
 	errors                        map[string]int64 // :: error.type of failed attempts, rejection reason → how many
 }
 
@@ -148,6 +150,7 @@ func (m *summary) add(spans []treeSpan) {
 	r.fallbacks += server.number(names.KeyFallbacks)
 	u := totalUsage(spans)
 	r.usage.in, r.usage.out, r.usage.cached = r.usage.in+u.in, r.usage.out+u.out, r.usage.cached+u.cached
+	r.spending.add(spendingOf(spans))
 	if reason := server.text(names.KeyRejectionReason); reason != "" {
 		r.errors[reason]++
 	}
@@ -170,8 +173,8 @@ func (m *summary) row(outcome string) *summaryRow {
 
 func (m *summary) print(s *screen) {
 	fmt.Fprintf(s.out, "%s\n\n", s.bold("The story in numbers"))
-	line := func(cells ...any) string { return fmt.Sprintf("  %-18s%9s%9s%10s%11s%9s%8s", cells...) }
-	fmt.Fprintln(s.out, s.dim(line("outcome", "requests", "attempts", "fallbacks", "tokens in", "cached", "out")))
+	line := func(cells ...any) string { return fmt.Sprintf("  %-18s%9s%9s%10s%11s%9s%8s%12s%12s", cells...) }
+	fmt.Fprintln(s.out, s.dim(line("outcome", "requests", "attempts", "fallbacks", "tokens in", "cached", "out", "cost", "saved")))
 	total := summaryRow{outcome: "all"}
 	var errs []string
 	for _, r := range m.rows {
@@ -181,12 +184,16 @@ func (m *summary) print(s *screen) {
 		total.fallbacks += r.fallbacks
 		total.usage.in += r.usage.in
 		total.usage.out += r.usage.out
+		total.spending.add(r.spending)
 		total.usage.cached += r.usage.cached
 		for _, name := range slices.Sorted(maps.Keys(r.errors)) {
 			errs = append(errs, fmt.Sprintf("%d × %s (%s)", r.errors[name], name, r.outcome))
 		}
 	}
 	fmt.Fprintf(s.out, "%s\n\n", s.bold(line(total.cells()...)))
+	for _, l := range wrap(total.spending.explain(), s.width-2) {
+		fmt.Fprintf(s.out, "  %s\n", l)
+	}
 	for _, l := range wrap("errors: "+strings.Join(errs, " · "), s.width-2) {
 		fmt.Fprintf(s.out, "  %s\n", l)
 	}
@@ -195,7 +202,7 @@ func (m *summary) print(s *screen) {
 
 func (r summaryRow) cells() []any {
 	return []any{r.outcome, formatCount(r.requests), formatCount(r.attempts), formatCount(r.fallbacks),
-		formatCount(r.usage.in), formatCount(r.usage.cached), formatCount(r.usage.out)}
+		formatCount(r.usage.in), formatCount(r.usage.cached), formatCount(r.usage.out), formatUSD(r.spending.cost), formatUSD(r.spending.saved())}
 }
 
 // example is a request to try by hand.

@@ -39,6 +39,7 @@ func checkTrace(t *testing.T, spans []gatewaytest.Span, sink *gatewaytest.Sink) 
 		checkKind(t, s)
 	}
 	checkSums(t, spans, sink.Metrics())
+	checkCosts(t, spans, sink.Metrics())
 	checkMetrics(t, sink.Metrics())
 }
 
@@ -199,6 +200,55 @@ func checkSums(t *testing.T, spans []gatewaytest.Span, metrics []gatewaytest.Met
 		}
 		if math.Abs(onSpans-inMetrics) > 1e-9 {
 			t.Errorf("%s: %v on spans, %v in %s", attr, onSpans, inMetrics, metric)
+		}
+	}
+}
+
+// checkCosts: money on the GenAI spans, on the SERVER span and in metrics is the same, and each cost is the sum of its classes.
+func checkCosts(t *testing.T, spans []gatewaytest.Span, metrics []gatewaytest.Metric) {
+	t.Helper()
+	near := func(what string, got, want float64) {
+		t.Helper()
+		if math.Abs(got-want) > 1e-9 {
+			t.Errorf("%s: got %v, want %v", what, got, want)
+		}
+	}
+	var onSpans, inMetrics float64
+	priced := 0
+	for _, s := range spans {
+		cost, ok := s.Attributes["gen_ai.usage.cost"].(float64)
+		source, _ := s.Attributes["ccproxy.cost.source"].(string)
+		if ok != (source != "" && source != names.CostSourceNone) {
+			t.Errorf("%s has cost %v and source %q", s.Name, s.Attributes["gen_ai.usage.cost"], source)
+		}
+		if !ok {
+			continue
+		}
+		priced++
+		onSpans += cost
+		var classes float64
+		for _, class := range []string{"input", "cache_read", "cache_write", "output", "other"} {
+			part, _ := s.Attributes["ccproxy.cost."+class].(float64)
+			classes += part
+		}
+		near(s.Name+": Σ classes", classes, cost)
+	}
+	for _, m := range metrics {
+		for _, p := range m.Points {
+			switch m.Name {
+			case names.MetricCost:
+				inMetrics += p.Value
+			case names.MetricRequestCost:
+				near(m.Name, p.Sum, onSpans)
+			}
+		}
+	}
+	near("Σ "+names.MetricCost, inMetrics, onSpans)
+	for _, s := range spans {
+		if cost, ok := s.Attributes["ccproxy.cost"].(float64); ok {
+			near("ccproxy.cost on SERVER", cost, onSpans)
+		} else if s.Kind == "SERVER" && priced > 0 {
+			t.Errorf("%d attempts have a cost and SERVER has none", priced)
 		}
 	}
 }

@@ -82,7 +82,7 @@ func playScript(t *testing.T, s *gatewaytest.Script) {
 // replyHeaders are those a reply shows.
 var replyHeaders = []string{
 	"Retry-After", "X-Should-Retry", "Upgrade", "Request-Id", "X-Request-Id", "X-CCProxy-Model-Name", "X-CCProxy-Original-Model",
-	"X-CCProxy-Routed-Model", "X-CCProxy-Provider", "X-CCProxy-Attempts", "Location", "Set-Cookie",
+	"X-CCProxy-Routed-Model", "X-CCProxy-Provider", "X-CCProxy-Attempts", "X-CCProxy-Cost", "Location", "Set-Cookie",
 }
 
 // startForScript starts a gateway with the script's configuration. stop ends

@@ -39,7 +39,7 @@ func (w *wiring) provider(cfg *config.Config, c config.Provider) (*gateway.Provi
 		Name: c.Name, Type: c.Type, Family: family(c.Type), GenAI: genAIName(c, base.Hostname()), BaseURL: base, Tokens: source,
 		Passthrough: c.Passthrough, Propagate: c.Propagate, KeepUsage: c.InjectUsage == "never", Drain: c.OnDisconnect == "drain",
 		HeaderTimeout: c.Timeouts.UpstreamHeaders, StreamHeaderTimeout: c.Timeouts.UpstreamStream, IdleTimeout: c.Timeouts.Idle,
-		Transport: w.transport(c.Timeouts), Header: http.Header{},
+		Transport: w.transport(c.Timeouts), Header: http.Header{}, Billing: c.Billing,
 	}
 	for _, key := range c.APIKeys {
 		p.Keys = append(p.Keys, gateway.Secret(key.Reveal()))

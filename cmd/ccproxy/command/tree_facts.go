@@ -98,7 +98,7 @@ func (f *factList) server() {
 	}
 	f.text(modelsOf(s))
 	if cost := s.Attributes[names.KeyCost].AsFloat64(); cost > 0 {
-		f.add(styleNone, "$%.6f", cost)
+		f.add(styleNone, "%s", formatUSD(cost))
 	}
 }
 

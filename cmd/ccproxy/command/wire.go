@@ -16,6 +16,7 @@ import (
 
 	"github.com/ccproxy/ccproxy/cmd/ccproxy/config"
 	"github.com/ccproxy/ccproxy/gateway"
+	"github.com/ccproxy/ccproxy/gateway/price"
 	"github.com/ccproxy/ccproxy/gateway/route"
 	"github.com/ccproxy/ccproxy/gateway/tokens"
 	"github.com/ccproxy/ccproxy/hooks"
@@ -28,6 +29,7 @@ type wiring struct {
 	custom   map[string]hooks.Constructor
 	log      *slog.Logger
 	counter  *tokens.Counter
+	book     func() (*price.Book, error)
 	recorder gateway.Recorder // of rules that fail; set before the first exchange, NopRecorder until then
 
 	mu         sync.Mutex
@@ -45,7 +47,7 @@ type tokenKey struct {
 
 func newWiring(custom map[string]hooks.Constructor, log *slog.Logger) *wiring {
 	return &wiring{
-		custom: custom, log: log, counter: tokens.NewCounter(tokens.Options{}), recorder: gateway.NopRecorder{},
+		custom: custom, log: log, counter: tokens.NewCounter(tokens.Options{}), recorder: gateway.NopRecorder{}, book: sync.OnceValues(price.Embedded),
 		transports: map[dialing]*http.Transport{}, tokens: map[tokenKey]gateway.TokenSource{},
 	}
 }
@@ -60,22 +62,37 @@ func (w *wiring) snapshot(cfg *config.Config) (*gateway.Snapshot, error) {
 	errs = append(errs, err)
 	list, err := w.hooks(cfg)
 	errs = append(errs, err)
+	pricer, err := w.pricer(cfg, providers)
+	errs = append(errs, err)
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
 	s := &gateway.Snapshot{
 		Version: version(cfg), Providers: providers, Router: router, Hooks: list, Models: router.Models(), Limits: limits(cfg),
 		ForwardOAuth: listed(cfg, "forward_oauth"), ForwardAPIKey: listed(cfg, "forward_apikey"), RuleLatency: map[string]time.Duration{},
+		RuleCost: map[string]gateway.NanoUSD{}, Pricer: pricer, HideCost: !cfg.CCProxy.Logging.CostTracking,
 	}
 	for _, r := range cfg.CCProxy.Rules {
 		if r.Target.Latency > 0 {
 			s.RuleLatency[r.Name] = r.Target.Latency
+		}
+		if r.Target.Cost > 0 {
+			s.RuleCost[r.Name] = gateway.NanoUSD(r.Target.Cost)
 		}
 	}
 	s.Detail = map[string]gateway.Detail{"minimal": gateway.DetailMinimal, "full": gateway.DetailFull}[cfg.Telemetry.Detail]
 	s.Trust = map[string]gateway.Trust{"none": gateway.TrustNone, "all": gateway.TrustAll}[cfg.Telemetry.TrustIncoming]
 	s.UserID = map[string]gateway.UserIDPolicy{"none": gateway.UserIDNone, "plain": gateway.UserIDPlain}[cfg.Telemetry.UserID]
 	return s, nil
+}
+
+// pricer prices by the book this program was built with and cfg's own prices.
+func (w *wiring) pricer(cfg *config.Config, providers []*gateway.Provider) (*price.Pricer, error) {
+	book, err := w.book()
+	if err != nil {
+		return nil, err
+	}
+	return newPricer(book, cfg, providers)
 }
 
 // version names a configuration by what it says, so that two loads of the same file are one version.
