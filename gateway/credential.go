@@ -65,6 +65,11 @@ func takeCredential(r *http.Request) clientCredential {
 	return c
 }
 
+// twoCredentials refuses a request that could be two callers'.
+func twoCredentials() *Error {
+	return Invalid("two different credentials were sent; send one of Authorization, x-api-key and x-goog-api-key")
+}
+
 // withoutKey returns a query without its key parameter, otherwise unchanged.
 func withoutKey(query string) string {
 	if !strings.Contains(query, "key=") {

@@ -3,6 +3,7 @@ package gateway
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -353,7 +354,7 @@ func (u *upstream) transportError(err error) *Error {
 		return nil
 	}
 	var ue *url.Error
-	if asURLError(err, &ue) {
+	if errors.As(err, &ue) {
 		err = ue.Err
 	}
 	t := sendErrorType(u.ctx, err)

@@ -70,7 +70,6 @@ type route struct {
 	pattern string // http.route
 	dialect Dialect
 	handler http.Handler
-	serve   func(http.ResponseWriter, *http.Request)
 }
 
 // control is what the handler outside the SERVER span shares with the one
@@ -137,30 +136,24 @@ func (g *Gateway) addRoutes(cfg Config, tp trace.TracerProvider) {
 	if name == "" {
 		name = "ccproxy"
 	}
-	add := func(method, pattern string, d Dialect, serve func(http.ResponseWriter, *http.Request)) *route {
-		rt := &route{pattern: pattern, dialect: d, serve: serve}
-		if serve == nil {
-			rt.serve = func(w http.ResponseWriter, r *http.Request) { g.serveExchange(w, r, rt) }
-		}
-		rt.handler = g.traced(rt, method, name, tp)
+	add := func(method, pattern string, d Dialect, serve func(context.Context, *reply)) *route {
+		rt := &route{pattern: pattern, dialect: d}
+		rt.handler = g.traced(rt, method, name, tp, serve)
 		return rt
 	}
 	for _, s := range cfg.Routes {
 		if prefix, ok := strings.CutSuffix(s.Path, "/"); ok {
 			for _, action := range s.Actions {
-				put(g.models, prefix+"/", action, add(s.Method, prefix+"/{model}:"+action, s.Dialect, nil))
+				put(g.models, prefix+"/", action, add(s.Method, prefix+"/{model}:"+action, s.Dialect, g.serveExchange))
 			}
 			continue
 		}
-		put(g.exact, s.Path, s.Method, add(s.Method, s.Path, s.Dialect, nil))
+		put(g.exact, s.Path, s.Method, add(s.Method, s.Path, s.Dialect, g.serveExchange))
 	}
 	for _, path := range []string{"/v1/models", "/models", "/v1beta/models", "/v1alpha/models"} {
-		rt := add("GET", path, modelsDialect{}, nil)
-		rt.serve = func(w http.ResponseWriter, r *http.Request) { g.serveModels(w, r, rt) }
-		put(g.exact, path, "GET", rt)
+		put(g.exact, path, "GET", add("GET", path, modelsDialect{}, g.serveModels))
 	}
-	g.other = add("", "", opaqueDialect{}, nil)
-	g.other.serve = func(w http.ResponseWriter, r *http.Request) { g.serveOpaque(w, r, g.other) }
+	g.other = add("", "", opaqueDialect{}, g.serveOpaque)
 }
 
 func put[V any](m map[string]map[string]V, a, b string, v V) {
@@ -174,7 +167,7 @@ func put[V any](m map[string]map[string]V, a, b string, v V) {
 // on the SERVER span from the start and the name never changes. Metrics are
 // the recorder's, because otelhttp records none for aborted streams and knows
 // no sampling decision.
-func (g *Gateway) traced(rt *route, method, name string, tp trace.TracerProvider) http.Handler {
+func (g *Gateway) traced(rt *route, method, name string, tp trace.TracerProvider, serve func(context.Context, *reply)) http.Handler {
 	opts := []otelhttp.Option{
 		otelhttp.WithTracerProvider(tp),
 		otelhttp.WithMeterProvider(noop.NewMeterProvider()),
@@ -192,7 +185,7 @@ func (g *Gateway) traced(rt *route, method, name string, tp trace.TracerProvider
 	if rt.pattern != "" {
 		opts = append(opts, otelhttp.WithSpanOptions(trace.WithAttributes(names.KeyHTTPRoute.String(rt.pattern))))
 	}
-	return otelhttp.NewHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { rt.serve(w, r) }), spanName, opts...)
+	return otelhttp.NewHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { g.run(w, r, rt, serve) }), spanName, opts...)
 }
 
 // methodName bounds the span names a client can make.

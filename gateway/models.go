@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -18,24 +19,16 @@ func (modelsDialect) Name() string { return "models" }
 
 // serveModels answers with the labels, model names and targets configured, in
 // the shape the client's vendor uses.
-func (g *Gateway) serveModels(w http.ResponseWriter, r *http.Request, rt *route) {
-	ctl := r.Context().Value(controlKey{}).(*control)
-	x := newExchange(ctl, r, rt)
-	ctx := detach(r.Context())
-	rp := &reply{w: w, x: x, ctl: ctl}
-	g.recorder.Begin(ctx, x)
-	defer g.finish(ctx, rp)
-	stop := x.watch(r.Context())
-	defer stop()
-
+func (g *Gateway) serveModels(_ context.Context, rp *reply) {
+	r, models := rp.x.Request, rp.x.Snapshot.Models
 	var body any
 	switch {
 	case asksGemini(r):
-		body = geminiModels(ctl.snapshot.Models)
+		body = geminiModels(models)
 	case r.Header.Get("Anthropic-Version") != "":
-		body = anthropicModels(ctl.snapshot.Models)
+		body = anthropicModels(models)
 	default:
-		body = openAIModels(ctl.snapshot.Models)
+		body = openAIModels(models)
 	}
 	b, err := json.Marshal(body)
 	if err != nil {

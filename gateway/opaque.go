@@ -11,20 +11,12 @@ import (
 
 // serveOpaque serves every path that is no dialect's: pass-through of a known
 // provider's paths where the configuration allows them, else a clear refusal.
-func (g *Gateway) serveOpaque(w http.ResponseWriter, r *http.Request, rt *route) {
-	ctl := r.Context().Value(controlKey{}).(*control)
-	x := newExchange(ctl, r, rt)
-	ctx := detach(r.Context())
-	rp := &reply{w: w, x: x, ctl: ctl}
-	g.recorder.Begin(ctx, x)
-	defer g.finish(ctx, rp)
-	stop := x.watch(r.Context())
-	defer stop()
-
+func (g *Gateway) serveOpaque(ctx context.Context, rp *reply) {
+	x, r := rp.x, rp.x.Request
 	if refused := g.refuseOther(rp, r); refused {
 		return
 	}
-	p := passthroughProvider(ctl.snapshot, r.URL.Path)
+	p := passthroughProvider(x.Snapshot, r.URL.Path)
 	if p == nil {
 		// The client understands its own vendor's shape only.
 		e := unknownPath(r)
@@ -33,12 +25,16 @@ func (g *Gateway) serveOpaque(w http.ResponseWriter, r *http.Request, rt *route)
 		rp.answer(status, h, body)
 		return
 	}
-	body, err := readOpaque(w, r, ctl.snapshot.Limits)
+	body, err := readOpaque(rp.w, r, x.Snapshot.Limits)
 	if err != nil {
 		rp.fail(err)
 		return
 	}
 	x.Body = body
+	if x.credential.conflict {
+		rp.fail(twoCredentials())
+		return
+	}
 	x.readCaller()
 	x.Route = Route{Label: "default", Reason: names.RouteReasonPassthrough, Passthrough: true, Provider: p.Name}
 	x.Call.Action = opaquePath(p, r.URL.EscapedPath())

@@ -17,8 +17,8 @@ import (
 	"github.com/ccproxy/ccproxy/telemetry/names"
 )
 
-// serveExchange is the life of an exchange, top to bottom.
-func (g *Gateway) serveExchange(w http.ResponseWriter, r *http.Request, rt *route) {
+// run opens an exchange, lets serve answer it, and closes it whatever happened.
+func (g *Gateway) run(w http.ResponseWriter, r *http.Request, rt *route, serve func(context.Context, *reply)) {
 	ctl := r.Context().Value(controlKey{}).(*control)
 	x := newExchange(ctl, r, rt)
 	// What is recorded must outlive the client; only the upstream request is cancelled with it.
@@ -26,10 +26,14 @@ func (g *Gateway) serveExchange(w http.ResponseWriter, r *http.Request, rt *rout
 	rp := &reply{w: w, x: x, ctl: ctl}
 	g.recorder.Begin(ctx, x)
 	defer g.finish(ctx, rp)
+	defer x.watch(r.Context())()
+	serve(ctx, rp)
+}
 
-	stop := x.watch(r.Context())
-	defer stop()
-	body, refusal := readBody(w, r, x.Snapshot.Limits)
+// serveExchange is the life of an exchange, top to bottom.
+func (g *Gateway) serveExchange(ctx context.Context, rp *reply) {
+	x := rp.x
+	body, refusal := readBody(rp.w, x.Request, x.Snapshot.Limits)
 	if refusal != nil {
 		rp.fail(refusal)
 		return
@@ -82,7 +86,7 @@ func (x *Exchange) read(body []byte) *Error {
 	}
 	x.Call = call
 	if x.credential.conflict {
-		return Invalid("two different credentials were sent; send one of Authorization, x-api-key and x-goog-api-key")
+		return twoCredentials()
 	}
 	x.readCaller()
 	return nil
