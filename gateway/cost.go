@@ -162,7 +162,7 @@ func Fixed(text []byte, places int) (n int64, exact, ok bool) {
 		}
 		seen = true
 		switch {
-		case digits < math.MaxUint64/100:
+		case digits <= (math.MaxUint64-9)/10:
 			digits = digits*10 + uint64(c-'0')
 			if fraction {
 				point++

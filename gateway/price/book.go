@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/ccproxy/ccproxy/gateway"
 	"github.com/ccproxy/ccproxy/telemetry/names"
 )
 
@@ -129,7 +130,8 @@ func (b *Book) add(e *Entry) bool {
 	return true
 }
 
-// settleFamilies finds the dearest member of each family. A model belongs to the first pattern that fits.
+// settleFamilies finds the dearest member of each family. A model belongs to the first pattern that fits; a family left with
+// none takes all that fit.
 func (b *Book) settleFamilies() {
 	for e := range b.Entries() {
 		for i := range b.families {
@@ -143,6 +145,17 @@ func (b *Book) settleFamilies() {
 			break
 		}
 	}
+	for i := range b.families {
+		f := &b.families[i]
+		if f.dearest != nil {
+			continue
+		}
+		for _, found := range b.models[f.vendor] {
+			if e := found.entry; f.holds(e.Model) && (f.dearest == nil || dearer(e, f.dearest)) {
+				f.dearest = e
+			}
+		}
+	}
 }
 
 func (f *family) holds(model string) bool {
@@ -150,13 +163,17 @@ func (f *family) holds(model string) bool {
 	return ok && err == nil
 }
 
-// dearer compares by the price of output, then of input: what an answer is made of.
+// dearer compares by the price of output, then of input: what an answer is made of. Equals go by name, so that the same book
+// always assumes the same.
 func dearer(a, b *Entry) bool {
 	x, y := a.Standard(), b.Standard()
-	if x[4] != y[4] {
-		return x[4] > y[4]
+	if x[gateway.CostOutput] != y[gateway.CostOutput] {
+		return x[gateway.CostOutput] > y[gateway.CostOutput]
 	}
-	return x[0] > y[0]
+	if x[gateway.CostInput] != y[gateway.CostInput] {
+		return x[gateway.CostInput] > y[gateway.CostInput]
+	}
+	return a.Model < b.Model
 }
 
 // undated returns a model's name without what vendors append to name a version of it: a date (-20250929, -2025-09-29,
