@@ -43,8 +43,6 @@ func NewTransport() *http.Transport {
 		MaxIdleConnsPerHost:    256,
 		MaxResponseHeaderBytes: 64 << 10,
 		DisableCompression:     true,
-		WriteBufferSize:        16 << 10,
-		ReadBufferSize:         16 << 10,
 	}
 }
 

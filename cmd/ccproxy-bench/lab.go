@@ -137,9 +137,9 @@ func (l *lab) close() {
 
 // turn is what one proxy did in one round.
 type turn struct {
-	cpu        float64 // µs of the proxy's process a request
-	p50, p99   float64 // µs to the last byte
-	first      float64 // µs to the first byte, median
+	cpu      float64 // µs of the proxy's process a request
+	p50, p99 float64 // µs to the last byte
+	first    float64 // µs to the first byte, median
 }
 
 // measure runs a case in rounds and prints a table of medians.
@@ -204,10 +204,19 @@ func (l *lab) latency(ctx context.Context) error {
 	}
 	p50 := func(t turn) float64 { return t.p50 }
 	p99 := func(t turn) float64 { return t.p99 }
-	fmt.Printf("  %-26s %10s %10s %22s %12s\n", "", "p50 µs", "p99 µs", "added to direct p50/p99", "CPU µs/req")
+	fmt.Printf("  %-26s %10s %10s %24s %24s %12s\n", "", "p50 µs", "p99 µs", "p50/p99 over direct", "p50/p99 over bare", "CPU µs/req")
+	over := func(i, base int) string {
+		if i <= base {
+			return "-"
+		}
+		return fmt.Sprintf("%+.0f / %+.0f", med(turns[i], p50)-med(turns[base], p50), med(turns[i], p99)-med(turns[base], p99))
+	}
 	for i, s := range l.subject {
-		fmt.Printf("  %-26s %10.0f %10.0f %12.0f / %-8.0f %12.1f\n", s.name, med(turns[i], p50), med(turns[i], p99),
-			med(turns[i], p50)-med(turns[0], p50), med(turns[i], p99)-med(turns[0], p99), med(turns[i], func(t turn) float64 { return t.cpu }))
+		cpu := "-"
+		if i > 0 {
+			cpu = fmt.Sprintf("%.1f", med(turns[i], func(t turn) float64 { return t.cpu }))
+		}
+		fmt.Printf("  %-26s %10.0f %10.0f %24s %24s %12s\n", s.name, med(turns[i], p50), med(turns[i], p99), over(i, 0), over(i, 1), cpu)
 	}
 	fmt.Println()
 	return nil
