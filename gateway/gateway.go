@@ -61,7 +61,7 @@ type Gateway struct {
 	userKey   []byte
 
 	exact  map[string]map[string]*route // :: path → method → route
-	models map[string]map[string]*route // :: prefix → action → route (Gemini)
+	models map[string]map[string]*route // :: prefix → action → route (Gemini's calls; action "" is a look at one model)
 	other  *route
 }
 
@@ -150,8 +150,9 @@ func (g *Gateway) addRoutes(cfg Config, tp trace.TracerProvider) {
 		}
 		put(g.exact, s.Path, s.Method, add(s.Method, s.Path, s.Dialect, g.serveExchange))
 	}
-	for _, path := range []string{"/v1/models", "/models", "/v1beta/models", "/v1alpha/models"} {
+	for _, path := range modelPaths {
 		put(g.exact, path, "GET", add("GET", path, modelsDialect{}, g.serveModels))
+		put(g.models, path+"/", "", add("GET", path+"/{model}", modelsDialect{}, g.serveModel))
 	}
 	g.other = add("", "", opaqueDialect{}, g.serveOpaque)
 }
@@ -162,6 +163,10 @@ func put[V any](m map[string]map[string]V, a, b string, v V) {
 	}
 	m[a][b] = v
 }
+
+// modelPaths are where clients ask for models: all vendors' at the first,
+// OpenAI's without a version, Gemini's.
+var modelPaths = []string{"/v1/models", "/models", "/v1beta/models", "/v1alpha/models"}
 
 // traced puts a route behind its own otelhttp handler, so that http.route is
 // on the SERVER span from the start and the name never changes. Metrics are
@@ -260,37 +265,41 @@ func (g *Gateway) match(r *http.Request) *route {
 		}
 		return g.other
 	}
+	i := strings.Index(r.URL.Path, "/models/")
+	if i < 0 {
+		return g.other
+	}
+	m, action := g.models[r.URL.Path[:i+len("/models/")]], ""
 	if r.Method == http.MethodPost {
-		if i := strings.Index(r.URL.Path, "/models/"); i > 0 {
-			if m := g.models[r.URL.Path[:i+len("/models/")]]; m != nil {
-				if c := strings.LastIndexByte(r.URL.Path, ':'); c > i {
-					if rt := m[r.URL.Path[c+1:]]; rt != nil {
-						return rt
-					}
-				}
-			}
+		c := strings.LastIndexByte(r.URL.Path, ':')
+		if c < i || c == len(r.URL.Path)-1 {
+			return g.other
 		}
+		action = r.URL.Path[c+1:]
+	} else if r.Method != http.MethodGet {
+		return g.other
+	}
+	if rt := m[action]; rt != nil {
+		return rt
 	}
 	return g.other
 }
 
 // family guesses which vendor's shape an error on an unknown path should have.
 func (g *Gateway) family(r *http.Request) Dialect {
-	for prefix, m := range g.models {
-		if asksGemini(r) || strings.HasPrefix(r.URL.Path, strings.TrimSuffix(prefix, "models/")) && prefix != "/v1/models/" {
-			for _, rt := range m {
-				return rt.dialect
-			}
-		}
-	}
 	want := "openai"
-	if r.Header.Get("Anthropic-Version") != "" || strings.HasPrefix(r.URL.Path, "/v1/messages") {
+	switch {
+	case asksGemini(r):
+		want = "gemini"
+	case r.Header.Get("Anthropic-Version") != "" || strings.HasPrefix(r.URL.Path, "/v1/messages"):
 		want = "anthropic"
 	}
-	for _, m := range g.exact {
-		for _, rt := range m {
-			if rt.dialect.Family() == want {
-				return rt.dialect
+	for _, routes := range [2]map[string]map[string]*route{g.exact, g.models} {
+		for _, m := range routes {
+			for _, rt := range m {
+				if rt.dialect.Family() == want {
+					return rt.dialect
+				}
 			}
 		}
 	}

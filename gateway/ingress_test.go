@@ -419,6 +419,9 @@ func TestModelListHasTheShapeOfTheClientsVendor(t *testing.T) {
 		{"/v1beta/models", nil, `{"models":[{"name":"models/smart"`},
 		{"/v1alpha/models", nil, `{"models":[{"name":"models/smart"`},
 		{"/v1/models", []string{"X-Goog-Api-Key", "k"}, `{"models":[{"name":"models/smart"`},
+		{"/v1/models/smart", nil, `{"id":"smart","object":"model"`},
+		{"/v1/models/smart", []string{"Anthropic-Version", "2023-06-01"}, `{"type":"model","id":"smart"`},
+		{"/v1beta/models/smart", nil, `{"name":"models/smart"`},
 		{"/v1/models", []string{"Authorization", "Bearer t", "X-Goog-Api-Client", "google-genai-sdk/3.6.1"}, `{"models":[{"name":"models/smart"`},
 	} {
 		got := r.do("GET", c.path, "", c.header...)
@@ -427,8 +430,8 @@ func TestModelListHasTheShapeOfTheClientsVendor(t *testing.T) {
 			t.Errorf("%s %v: got %d, %s, want %s…", c.path, c.header, got.status, got.body, c.want)
 		}
 	}
-	if got := r.do("GET", "/v1/models/smart", "", "X-Goog-Api-Key", "k"); got.status != 404 || !strings.HasPrefix(got.body, `{"error":{"code":404`) {
-		t.Errorf("one model: got %d, %s, want Gemini's error", got.status, got.body)
+	if got := r.do("GET", "/v1/models/other", "", "X-Goog-Api-Key", "k"); got.status != 404 || !strings.HasPrefix(got.body, `{"error":{"code":404`) {
+		t.Errorf("unknown model: got %d, %s, want Gemini's error", got.status, got.body)
 	}
 	r.exchange()
 }

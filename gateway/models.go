@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -20,17 +21,36 @@ func (modelsDialect) Name() string { return "models" }
 // serveModels answers with the labels, model names and targets configured, in
 // the shape the client's vendor uses.
 func (g *Gateway) serveModels(_ context.Context, rp *reply) {
-	r, models := rp.x.Request, rp.x.Snapshot.Models
-	var body any
-	switch {
-	case asksGemini(r):
-		body = geminiModels(models)
-	case r.Header.Get("Anthropic-Version") != "":
-		body = anthropicModels(models)
-	default:
-		body = openAIModels(models)
+	shape := modelShape(rp.x.Request)
+	one := make([]any, 0, len(rp.x.Snapshot.Models))
+	for _, m := range rp.x.Snapshot.Models {
+		if shape.lists(m) {
+			one = append(one, shape.model(m))
+		}
 	}
-	b, err := json.Marshal(body)
+	rp.answerJSON(shape.list(one, rp.x.Snapshot.Models))
+}
+
+// serveModel answers with one of them.
+func (g *Gateway) serveModel(_ context.Context, rp *reply) {
+	r := rp.x.Request
+	shape := modelShape(r)
+	_, id, _ := strings.Cut(r.URL.Path, "/models/")
+	for _, m := range rp.x.Snapshot.Models {
+		if m.ID == id && shape.lists(m) {
+			rp.answerJSON(shape.model(m))
+			return
+		}
+	}
+	e := &Error{Type: names.ErrorNotFoundError, Origin: names.ErrorOriginCaller, Reason: names.RejectionNotFound, Status: http.StatusNotFound,
+		Message: fmt.Sprintf("model %q is not among the configured ones; the list is at /v1/models", clip(id))}
+	rp.x.Dialect = g.family(r)
+	rp.fail(e)
+}
+
+// answerJSON answers with v, which must marshal.
+func (rp *reply) answerJSON(v any) {
+	b, err := json.Marshal(v)
 	if err != nil {
 		rp.fail(AsError(err))
 		return
@@ -53,60 +73,71 @@ func created(m ModelInfo) time.Time {
 	return m.Created
 }
 
-func openAIModels(list []ModelInfo) any {
-	type model struct {
+// shape is how a vendor writes models down.
+type shape struct {
+	lists func(ModelInfo) bool
+	model func(ModelInfo) any
+	list  func(models []any, all []ModelInfo) any
+}
+
+// modelShape is the shape of the client's vendor.
+func modelShape(r *http.Request) shape {
+	switch {
+	case asksGemini(r):
+		return shape{
+			func(m ModelInfo) bool { return m.Family == "" || m.Family == "gemini" }, geminiModel,
+			func(models []any, _ []ModelInfo) any { return map[string]any{"models": models} },
+		}
+	case r.Header.Get("Anthropic-Version") != "":
+		return shape{anyModel, anthropicModel, anthropicList}
+	}
+	return shape{anyModel, openAIModel, func(models []any, _ []ModelInfo) any {
+		return struct {
+			Object string `json:"object"`
+			Data   []any  `json:"data"`
+		}{"list", models}
+	}}
+}
+
+func anyModel(ModelInfo) bool { return true }
+
+func openAIModel(m ModelInfo) any {
+	return struct {
 		ID      string `json:"id"`
 		Object  string `json:"object"`
 		Created int64  `json:"created"`
 		OwnedBy string `json:"owned_by"`
-	}
-	out := struct {
-		Object string  `json:"object"`
-		Data   []model `json:"data"`
-	}{"list", make([]model, 0, len(list))}
-	for _, m := range list {
-		out.Data = append(out.Data, model{m.ID, "model", created(m).Unix(), m.Provider})
-	}
-	return out
+	}{m.ID, "model", created(m).Unix(), m.Provider}
 }
 
-func anthropicModels(list []ModelInfo) any {
-	type model struct {
+func anthropicModel(m ModelInfo) any {
+	return struct {
 		Type        string `json:"type"`
 		ID          string `json:"id"`
 		DisplayName string `json:"display_name"`
 		CreatedAt   string `json:"created_at"`
-	}
+	}{"model", m.ID, m.ID, created(m).Format(time.RFC3339)}
+}
+
+func anthropicList(models []any, all []ModelInfo) any {
 	out := struct {
-		Data    []model `json:"data"`
+		Data    []any   `json:"data"`
 		HasMore bool    `json:"has_more"`
 		FirstID *string `json:"first_id"`
 		LastID  *string `json:"last_id"`
-	}{Data: make([]model, 0, len(list))}
-	for _, m := range list {
-		out.Data = append(out.Data, model{"model", m.ID, m.ID, created(m).Format(time.RFC3339)})
-	}
-	if n := len(out.Data); n > 0 {
-		out.FirstID, out.LastID = &out.Data[0].ID, &out.Data[n-1].ID
+	}{Data: models}
+	if n := len(all); n > 0 {
+		out.FirstID, out.LastID = &all[0].ID, &all[n-1].ID
 	}
 	return out
 }
 
-func geminiModels(list []ModelInfo) any {
-	type model struct {
+func geminiModel(m ModelInfo) any {
+	return struct {
 		Name        string   `json:"name"`
 		DisplayName string   `json:"displayName"`
 		Methods     []string `json:"supportedGenerationMethods"`
-	}
-	out := struct {
-		Models []model `json:"models"`
-	}{make([]model, 0, len(list))}
-	for _, m := range list {
-		if m.Family == "" || m.Family == "gemini" {
-			out.Models = append(out.Models, model{"models/" + m.ID, m.ID, []string{"generateContent", "streamGenerateContent", "countTokens"}})
-		}
-	}
-	return out
+	}{"models/" + m.ID, m.ID, []string{"generateContent", "streamGenerateContent", "countTokens"}}
 }
 
 // opaqueDialect is a path nobody reads: relayed and recorded, not observed.

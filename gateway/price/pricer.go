@@ -35,16 +35,21 @@ type Pricer struct {
 	version    string
 	byProvider map[string]map[string]*Entry // :: provider → model → override
 	byModel    map[string]*Entry
+	known      map[string]string // :: model's name at a configured vendor → what telemetry calls it
 }
 
 var _ gateway.Pricer = (*Pricer)(nil)
 
 // New makes a Pricer. The error joins the overrides that inherit from nothing.
 func New(cfg Config) (*Pricer, error) {
-	p := &Pricer{book: cfg.Book, version: cfg.Book.Version, byProvider: map[string]map[string]*Entry{}, byModel: map[string]*Entry{}}
+	p := &Pricer{book: cfg.Book, version: cfg.Book.Version, byProvider: map[string]map[string]*Entry{},
+		byModel: map[string]*Entry{}, known: map[string]string{}}
 	vendors := map[string]string{}
 	for _, v := range cfg.Providers {
 		vendors[v.Name] = v.GenAI
+		for name, f := range cfg.Book.models[vendorOf(v.GenAI)] {
+			p.known[name] = f.entry.Model
+		}
 	}
 	sum := fnv.New64a()
 	var errs []error
@@ -129,6 +134,18 @@ func (p *Pricer) inherited(vendor, model string) *Entry {
 
 // Version identifies the prices: the book's version, and a hash of the overrides if there are any.
 func (p *Pricer) Version() string { return p.version }
+
+// Known returns the name a model has in the book, at the vendors the configuration uses: a bounded set, which metrics may
+// carry. What is not in it is names.ErrorOther.
+func (p *Pricer) Known(model string) string {
+	if name, ok := p.known[model]; ok {
+		return name
+	}
+	if name, ok := p.known[undated(model)]; ok {
+		return name
+	}
+	return names.ErrorOther
+}
 
 // Look finds the price of a model at a provider; status is names.PriceStatus…, and the entry nil with unknown.
 func (p *Pricer) Look(provider *gateway.Provider, model string) (e *Entry, status string) {

@@ -98,6 +98,15 @@ func TestTheVersionNamesTheOverrides(t *testing.T) {
 	}
 }
 
+func TestModelsWithAPriceAreKnownByName(t *testing.T) {
+	p := newPricer(t, nil, provider("mirror", "anthropic"))
+	for model, want := range map[string]string{"claude-big": "claude-big", "claude-big-20260101": "claude-big", "claude-new": "_OTHER", "a/b": "_OTHER", "": "_OTHER"} {
+		if got := p.Known(model); got != want {
+			t.Errorf("%q: got %s, want %s", model, got, want)
+		}
+	}
+}
+
 func TestInheritedPricesKeepTheBooksTiers(t *testing.T) {
 	anthropic := provider("mirror", "anthropic")
 	o := Override{Rates: Rates{gateway.CostOutput: 40e6}, Given: ClassSet(0).With(gateway.CostOutput), Inherit: true}
