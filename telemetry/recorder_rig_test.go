@@ -54,6 +54,8 @@ type rigConfig struct {
 	unsampled bool   // no span is recorded
 	// credential gives the client one, which is forwarded.
 	credential bool
+	pricer     gateway.Pricer
+	hideCost   bool
 }
 
 // rigRouter sends everything to its targets.
@@ -191,7 +193,8 @@ func newRig(t testing.TB, cfg rigConfig) *rig {
 	}
 	transport := gateway.NewTransport()
 	g, err := gateway.New(gateway.Config{
-		Routes: routes, Snapshot: &gateway.Snapshot{Router: router, Providers: []*gateway.Provider{p}, Hooks: cfg.hooks, ForwardAPIKey: cfg.credential},
+		Routes: routes, Snapshot: &gateway.Snapshot{Router: router, Providers: []*gateway.Provider{p}, Hooks: cfg.hooks, ForwardAPIKey: cfg.credential,
+			Pricer: cfg.pricer, HideCost: cfg.hideCost},
 		TracerProvider: tp, Recorder: r.ended, Transport: transport, Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
@@ -279,6 +282,10 @@ func (r *rig) collect() map[string][]point {
 			case metricdata.Sum[int64]:
 				for _, p := range d.DataPoints {
 					all[m.Name] = append(all[m.Name], point{encode(p.Attributes), float64(p.Value), 1, traceIDs(p.Exemplars)})
+				}
+			case metricdata.Sum[float64]:
+				for _, p := range d.DataPoints {
+					all[m.Name] = append(all[m.Name], point{encode(p.Attributes), p.Value, 1, traceIDs(p.Exemplars)})
 				}
 			case metricdata.Histogram[int64]:
 				for _, p := range d.DataPoints {

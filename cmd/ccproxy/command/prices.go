@@ -15,6 +15,7 @@ import (
 	"github.com/ccproxy/ccproxy/cmd/ccproxy/config"
 	"github.com/ccproxy/ccproxy/gateway"
 	"github.com/ccproxy/ccproxy/gateway/price"
+	"github.com/ccproxy/ccproxy/gateway/route"
 	"github.com/ccproxy/ccproxy/telemetry/names"
 )
 
@@ -396,4 +397,13 @@ func priceOverride(p config.Price) price.Override {
 		o.Rates[gateway.CostWebSearch], o.Given = int64(v)*1000, o.Given.With(gateway.CostWebSearch) // nano- to pico-dollars
 	}
 	return o
+}
+
+// knownModel returns a model's name as metrics may carry it: one the router knows, or that has a price.
+func knownModel(s *gateway.Snapshot, model string) string {
+	name := s.Router.(*route.Router).Known(model)
+	if name != names.ErrorOther {
+		return name
+	}
+	return s.Pricer.(*price.Pricer).Known(model)
 }

@@ -160,7 +160,7 @@ func (s *server) recorder(cfg *config.Config) (*telemetry.Recorder, error) {
 	l := cfg.CCProxy.Logging
 	return telemetry.NewRecorder(telemetry.RecorderConfig{
 		MeterProvider: s.telemetry.MeterProvider(), LoggerProvider: s.telemetry.LoggerProvider(), Log: s.log, Keep: s.telemetry.Keep,
-		KnownModel: func(model string) string { return s.gateway.Snapshot().Router.(*route.Router).Known(model) },
+		KnownModel: func(model string) string { return knownModel(s.gateway.Snapshot(), model) },
 		Compat:     cfg.Telemetry.Compat, UserID: func(x *gateway.Exchange) string { return s.gateway.UserID(x) },
 		PreAPICall: l.PreAPICall, PostAPICall: l.PostAPICall, RoutingAnalysis: l.RoutingAnalysis,
 		Debug: cfg.CCProxy.Debug, Terminal: s.opt.Terminal,
