@@ -177,8 +177,11 @@ func dearer(a, b *Entry) bool {
 }
 
 // undated returns a model's name without what vendors append to name a version of it: a date (-20250929, -2025-09-29,
-// @20250929), @default or -latest.
+// @20250929), @default or -latest, and without a client's option ([1m]).
 func undated(model string) string {
+	if i := strings.IndexByte(model, '['); i > 0 && model[len(model)-1] == ']' {
+		model = model[:i]
+	}
 	if i := strings.IndexByte(model, '@'); i > 0 {
 		return model[:i]
 	}

@@ -130,6 +130,8 @@ func TestModelsAreFoundByNameAliasDateAndFamily(t *testing.T) {
 		{"anthropic", "claude-sonnet-5", "anthropic/claude-sonnet-5", names.PriceStatusExact},
 		{"anthropic", "claude-sonnet-5-20260201", "anthropic/claude-sonnet-5", names.PriceStatusAlias},
 		{"anthropic", "claude-opus-4-20250514", "anthropic/claude-opus-4", names.PriceStatusAlias},
+		{"anthropic", "claude-sonnet-4-5[1m]", "anthropic/claude-sonnet-4-5", names.PriceStatusAlias},
+		{"anthropic", "claude-sonnet-4-5-20250929[1m]", "anthropic/claude-sonnet-4-5", names.PriceStatusAlias},
 		{"anthropic", "claude-opus-4-0", "anthropic/claude-opus-4", names.PriceStatusAlias},
 		{"anthropic", "claude-3-5-haiku-latest", "anthropic/claude-3-5-haiku", names.PriceStatusAlias},
 		{"anthropic", "claude-opus-9", "anthropic/claude-3-opus", names.PriceStatusAssumed},
