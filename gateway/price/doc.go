@@ -9,4 +9,7 @@
 // involved.
 package price
 
+// prices.txt is made of curated.txt and the lists of models.dev and LiteLLM (see NOTICE), whose files MODELS_DEV and LITELLM
+// name; VERSION is the date.
+//
 //go:generate sh -c "go run ../../cmd/ccproxy prices import --format book --version $VERSION curated.txt $MODELS_DEV $LITELLM > prices.txt.new && mv prices.txt.new prices.txt"
