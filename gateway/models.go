@@ -44,7 +44,7 @@ func (g *Gateway) serveModel(_ context.Context, rp *reply) {
 	}
 	e := &Error{Type: names.ErrorNotFoundError, Origin: names.ErrorOriginCaller, Reason: names.RejectionNotFound, Status: http.StatusNotFound,
 		Message: fmt.Sprintf("model %q is not among the configured ones; the list is at /v1/models", clip(id))}
-	rp.x.Dialect = g.family(r)
+	rp.errors = g.family(r)
 	rp.fail(e)
 }
 

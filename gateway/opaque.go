@@ -19,10 +19,8 @@ func (g *Gateway) serveOpaque(ctx context.Context, rp *reply) {
 	p := passthroughProvider(x.Snapshot, r.URL.Path)
 	if p == nil {
 		// The client understands its own vendor's shape only.
-		e := unknownPath(r)
-		status, h, body := g.family(r).EncodeError(e, x.ID)
-		x.Err = e
-		rp.answer(status, h, body)
+		rp.errors = g.family(r)
+		rp.fail(unknownPath(r))
 		return
 	}
 	body, err := readOpaque(rp.w, r, x.Snapshot.Limits)
@@ -63,7 +61,7 @@ func (g *Gateway) refuseOther(rp *reply, r *http.Request) bool {
 	allow := make([]string, 0, len(known))
 	for m, rt := range known {
 		allow = append(allow, m)
-		rp.x.Dialect = rt.dialect
+		rp.errors = rt.dialect
 	}
 	h := rp.w.Header()
 	h.Set("Allow", strings.Join(allow, ", "))

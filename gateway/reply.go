@@ -17,6 +17,7 @@ type reply struct {
 	x         *Exchange
 	ctl       *control
 	rc        *http.ResponseController // nil until something is flushed
+	errors    Dialect                  // what the client is told errors in; nil: the exchange's dialect
 	committed bool
 	status    int
 	deadline  time.Time // for writes; zero: none set
@@ -98,7 +99,11 @@ func (rp *reply) fail(e *Error) {
 		rp.ctl.abort = true
 		return
 	}
-	status, h, body := rp.x.Dialect.EncodeError(e, rp.x.ID)
+	d := rp.errors
+	if d == nil {
+		d = rp.x.Dialect
+	}
+	status, h, body := d.EncodeError(e, rp.x.ID)
 	rp.answer(status, h, body)
 }
 
