@@ -7,9 +7,9 @@
 // Prices are whole pico-dollars per token (or per call), which is micro-dollars per million tokens; amounts are whole
 // nano-dollars. Each class of a cost is tokens × price, rounded up; the total is the sum of the classes. No float is
 // involved.
-package price
-
-// prices.txt is made of curated.txt and the lists of models.dev and LiteLLM (see NOTICE), whose files MODELS_DEV and LITELLM
-// name; VERSION is the date.
 //
-//go:generate sh -c "go run ../../cmd/ccproxy prices import --format book --version $VERSION curated.txt $MODELS_DEV $LITELLM > prices.txt.new && mv prices.txt.new prices.txt"
+// prices.txt is made of curated.txt and the lists of models.dev and LiteLLM (see NOTICE), which are not in this repository,
+// by hand and with a look at `ccproxy prices diff`:
+//
+//	ccproxy prices import --format book --version DATE curated.txt MODELS_DEV.json LITELLM.json > prices.txt
+package price
