@@ -64,8 +64,7 @@ var _ gateway.Recorder = (*Recorder)(nil)
 
 // aside is what must be remembered of an exchange until its end.
 type aside struct {
-	dialect string // it began with
-	falls   []fall // oldest first
+	falls []fall // oldest first
 }
 
 // fall is a fallback taken.
@@ -98,10 +97,6 @@ func NewRecorder(cfg RecorderConfig) (*Recorder, error) {
 // Begin implements [gateway.Recorder].
 func (r *Recorder) Begin(_ context.Context, x *gateway.Exchange) {
 	dialect := x.Dialect.Name()
-	if dialect == names.DialectOpaque {
-		// The engine gives a refused exchange the dialect of its path; the gauge must come down where it went up.
-		r.aside(x).dialect = dialect
-	}
 	// The gauges carry no exemplars: nobody knows yet whether the trace is kept.
 	r.in.requestsActive.Add(context.Background(), 1, r.in.dialect.of(labels{dialect}).add...)
 }

@@ -21,11 +21,7 @@ func (r *Recorder) recordExchange(ctx context.Context, x *gateway.Exchange, note
 		ctx = unsampled(ctx, x.Span)
 	}
 	dialect := x.Dialect.Name()
-	began := noted.dialect
-	if began == "" {
-		began = dialect
-	}
-	in.requestsActive.Add(context.Background(), -1, in.dialect.of(labels{began}).add...)
+	in.requestsActive.Add(context.Background(), -1, in.dialect.of(labels{dialect}).add...)
 
 	routed := r.routedModel(x)
 	o := in.request.of(labels{dialect, x.Route.Label, routed, x.Outcome})
