@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/ccproxy/ccproxy/gateway/gatewaytest"
+	"github.com/ccproxy/ccproxy/telemetry/names"
 )
 
 // masker makes text the same in every run: ports, ids and times go.
@@ -61,11 +62,31 @@ func renderAttributes(attrs map[string]any, sep string) string {
 	return strings.Join(parts, sep)
 }
 
+// idleHooksAsEvents shows a hook that did nothing as the span event it usually
+// is: on a busy machine it may take the millisecond from which it has a span.
+func idleHooksAsEvents(spans []gatewaytest.Span) []gatewaytest.Span {
+	events := map[string][]gatewaytest.SpanEvent{} // :: span id → the idle hooks below it
+	var rest []gatewaytest.Span
+	for _, s := range spans {
+		if s.Name == names.SpanHook && s.Attributes[string(names.KeyHookAction)] == names.HookActionNone {
+			events[s.ParentID] = append(events[s.ParentID], gatewaytest.SpanEvent{Name: names.SpanEventHook, Time: s.End, Attributes: s.Attributes})
+			continue
+		}
+		rest = append(rest, s)
+	}
+	for i := range rest {
+		all := slices.Concat(rest[i].Events, events[rest[i].SpanID])
+		slices.SortStableFunc(all, func(a, b gatewaytest.SpanEvent) int { return a.Time.Compare(b.Time) })
+		rest[i].Events = all
+	}
+	return rest
+}
+
 // renderSpans writes spans as a tree with attributes. Children stand in the
 // order they started.
 func renderSpans(spans []gatewaytest.Span) string {
 	number := map[string]int{}
-	spans = slices.Clone(spans)
+	spans = idleHooksAsEvents(spans)
 	slices.SortStableFunc(spans, func(a, b gatewaytest.Span) int { return a.Start.Compare(b.Start) })
 	for i, s := range spans {
 		number[s.SpanID] = i + 1
