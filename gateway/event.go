@@ -18,13 +18,11 @@ type Event struct {
 	Partial bool
 	// Tail is the end of an event too large to inspect, where usage may stand.
 	Tail []byte
-
-	replaced bool
 }
 
 // Replace changes what the client sees of e. raw must be a whole event in the
 // stream's framing, and is owned by e until it has been written.
-func (e *Event) Replace(raw []byte) { e.Raw, e.replaced = raw, true }
+func (e *Event) Replace(raw []byte) { e.Raw = raw }
 
 // EventReader reads a response body event by event. All slices in an Event are
 // valid until the next call of Next or Release.

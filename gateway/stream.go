@@ -79,11 +79,9 @@ func (s *stream) pump(resp *http.Response) *Error {
 		if !rp.committed {
 			// The first event decides: an error here is a failed attempt, not an answer.
 			if a.Result.Err != nil {
-				return s.failedFirst(&e)
+				return s.failedFirst()
 			}
-			if err := s.begin(resp, now); err != nil {
-				return err
-			}
+			s.begin(resp, now)
 		}
 		s.count(&e, now)
 		if err := s.deliver(&e); err != nil {
@@ -95,18 +93,19 @@ func (s *stream) pump(resp *http.Response) *Error {
 	}
 }
 
-func (s *stream) failedFirst(e *Event) *Error {
+// failedFirst is the error of an attempt whose stream began with one. Its
+// status, if there is any, is that of the answer it stands in.
+func (s *stream) failedFirst() *Error {
 	s.a.answer = nil // an event is no error body
 	err := s.a.Result.Err
 	if err.Status < 400 {
 		err.Status = 0
 	}
-	_ = e
 	return err
 }
 
 // begin commits: status, headers and the stream span.
-func (s *stream) begin(resp *http.Response, now time.Time) *Error {
+func (s *stream) begin(resp *http.Response, now time.Time) {
 	a, x, rp := s.a, s.a.Exchange, s.rp
 	if x.ClientGone() {
 		s.lost = true
@@ -120,7 +119,6 @@ func (s *stream) begin(resp *http.Response, now time.Time) *Error {
 	// Nobody between us and the client may hold events back.
 	rp.w.Header()["X-Accel-Buffering"] = []string{"no"}
 	rp.commit(resp.StatusCode)
-	return nil
 }
 
 func (s *stream) count(e *Event, now time.Time) {
