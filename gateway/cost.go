@@ -64,6 +64,10 @@ type Cost struct {
 	Status string
 	// PriceVersion identifies the prices; with the usage it gives the cost again.
 	PriceVersion string
+	// Entry is the entry of the price book or the configuration that was
+	// applied, as the price book writes it; "" when none was. All costs by one
+	// entry share the string.
+	Entry string
 }
 
 // Known reports whether there is a cost, if only an assumed one.
@@ -103,6 +107,13 @@ type Pricer interface {
 	// named. It is called after Price, whose result is a.Cost; known is false
 	// when either price is.
 	Baseline(a *Attempt) (cost NanoUSD, known bool)
+	// Bound returns the most a can cost, from what is sent; a.Body is final. For
+	// opaque calls it is what the configuration says that they cost.
+	Bound(a *Attempt) Bound
+	// Accrued returns what a has cost so far: what its provider has reported and
+	// what has been seen, whichever is more. a.Bound is set. It is called with
+	// each event of a stream.
+	Accrued(a *Attempt) NanoUSD
 }
 
 // subscriptionToken begins the tokens that Claude subscriptions sign in with

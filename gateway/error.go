@@ -24,7 +24,9 @@ type Error struct {
 	RetryAfter time.Duration
 	// NoRetry asks the client's SDK not to retry (x-should-retry: false).
 	NoRetry bool
-	Err     error
+	// Budget is the budget that refuses, or nil.
+	Budget *BudgetRefusal
+	Err    error
 }
 
 // Error implements error.

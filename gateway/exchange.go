@@ -65,7 +65,7 @@ type Caller struct {
 	User     string // end user, as the client says
 	Account  string // account the client names (Claude Code)
 	Session  string
-	Tags     map[string]string // X-CCProxy-Tags
+	Tags     map[string]string // X-CCProxy-Tags, at most 16
 	Loopback bool              // the connection comes from this machine
 }
 
@@ -99,6 +99,7 @@ type Target struct {
 
 // Attempt is one target tried.
 type Attempt struct {
+	ID       string // UUIDv7
 	Exchange *Exchange
 	Number   int    // 1 for the first
 	Kind     string // names.AttemptKind…
@@ -119,10 +120,12 @@ type Attempt struct {
 	Response   *http.Response
 	Sends      []Send
 	Result     Result
-	Cost       Cost   // set in post_api, before the hooks' Settle phases
-	ResultKind string // names.AttemptResult…
-	Err        *Error // why it failed, or nil
-	WillRetry  bool   // another target follows
+	Bound      Bound    // set in pre_api, when a ledger holds
+	Budget     Budgeted // set when money is held, and when it is settled
+	Cost       Cost     // set in post_api, before the hooks' Settle phases
+	ResultKind string   // names.AttemptResult…
+	Err        *Error   // why it failed, or nil
+	WillRetry  bool     // another target follows
 	Stream     Stream
 	Routing    Routing
 	Credential CredentialSource

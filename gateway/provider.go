@@ -70,6 +70,8 @@ type Provider struct {
 	// Passthrough lists the paths that may be relayed unobserved, such as
 	// "/v1/files"; a trailing * matches what follows.
 	Passthrough []string
+	// PassthroughPrice is what one such request costs; absent: not known.
+	PassthroughPrice Optional[NanoUSD]
 	// Propagate sends traceparent to the provider.
 	Propagate bool
 	// Billing says whether what it does is billed: names.CostBilling…; "":

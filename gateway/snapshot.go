@@ -37,6 +37,10 @@ type Snapshot struct {
 	RuleCost    map[string]NanoUSD
 	// Pricer says what attempts cost; nil: nobody does.
 	Pricer Pricer
+	// Ledger holds and settles money; nil: nobody does.
+	Ledger Ledger
+	// Callers says who may call; nil: everybody.
+	Callers Callers
 	// HideCost keeps costs out of telemetry and response headers. They are
 	// computed all the same.
 	HideCost bool

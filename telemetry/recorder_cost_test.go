@@ -30,6 +30,10 @@ func (f fixed) Price(*gateway.Attempt) gateway.Cost {
 	return c
 }
 
+func (fixed) Bound(*gateway.Attempt) gateway.Bound { return gateway.Bound{} }
+
+func (fixed) Accrued(*gateway.Attempt) gateway.NanoUSD { return 0 }
+
 func (fixed) Baseline(*gateway.Attempt) (gateway.NanoUSD, bool) { return 1e9, true }
 
 func TestCostIsCountedByClass(t *testing.T) {

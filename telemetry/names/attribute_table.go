@@ -146,7 +146,7 @@ var Attributes = append([]Attribute{
 	{Key: KeyBudgetWindow, Type: TypeString},
 	{Key: KeyBudgetSubject, Type: TypeString},
 	{Key: KeyBudgetState, Type: TypeString, Values: BudgetStates},
-	{Key: KeyBudgetAlertType, Type: TypeString},
+	{Key: KeyBudgetAlertType, Type: TypeString, Values: AlertTypes},
 	{Key: KeyModerationStage, Type: TypeString, Values: ModerationStages},
 	{Key: KeyModerationBackend, Type: TypeString},
 	{Key: KeyModerationMode, Type: TypeString, Values: ModerationModes},

@@ -182,6 +182,15 @@ const (
 	BudgetStateExhausted = "exhausted"
 )
 
+// Values of ccproxy.budget.alert_type; the set is closed. Source: the money contract, section 5.
+const (
+	AlertThresholdCrossed = "threshold_crossed"
+	AlertBudgetCrossed    = "budget_crossed"
+	AlertForecastOverrun  = "forecast_overrun"
+	AlertUnpricedRequest  = "unpriced_request"
+	AlertReset            = "reset"
+)
+
 // Values of ccproxy.price.status; the set is closed. Source: the telemetry contract.
 const (
 	PriceStatusExact    = "exact"

@@ -40,6 +40,8 @@ var (
 	BudgetDecisions = []string{BudgetDecisionAllow, BudgetDecisionWarn, BudgetDecisionDeny, BudgetDecisionReroute, BudgetDecisionFailOpen}
 	// BudgetStates are the legal values of ccproxy.budget.state.
 	BudgetStates = []string{BudgetStateOK, BudgetStateWarn, BudgetStateExhausted}
+	// AlertTypes are the legal values of ccproxy.budget.alert_type.
+	AlertTypes = []string{AlertThresholdCrossed, AlertBudgetCrossed, AlertForecastOverrun, AlertUnpricedRequest, AlertReset}
 	// PriceStatuses are the legal values of ccproxy.price.status.
 	PriceStatuses = []string{PriceStatusExact, PriceStatusAlias, PriceStatusOverride, PriceStatusProvider, PriceStatusAssumed, PriceStatusUnknown}
 	// ErrorOrigins are the legal values of ccproxy.error.origin.
@@ -89,6 +91,7 @@ var Values = map[string][]string{
 	"ccproxy.moderation.stage":      ModerationStages,
 	"ccproxy.budget.decision":       BudgetDecisions,
 	"ccproxy.budget.state":          BudgetStates,
+	"ccproxy.budget.alert_type":     AlertTypes,
 	"ccproxy.price.status":          PriceStatuses,
 	"ccproxy.error.origin":          ErrorOrigins,
 	"error.type":                    ErrorTypes,
