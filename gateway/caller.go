@@ -5,12 +5,83 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
+	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
+
+	"github.com/ccproxy/ccproxy/telemetry/names"
 )
 
 // maxFact is the length of a caller fact, in bytes.
 const maxFact = 128
+
+// identify finds out who calls. A refusal is told inside the SERVER span.
+func (c *control) identify(r *http.Request) {
+	c.credential = takeCredential(r)
+	var from netip.Addr
+	if ap, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
+		from = ap.Addr().Unmap()
+	}
+	c.caller.Loopback = from.IsLoopback()
+	if c.snapshot.Callers == nil {
+		return
+	}
+	access, err := c.snapshot.Callers.Identify(c.credential.key, from)
+	if err != nil {
+		c.refused = AsError(err)
+		return
+	}
+	if c.access = access; access != nil {
+		access.Describe(&c.caller)
+	}
+}
+
+// admit counts the exchange against its caller's limits.
+func (x *Exchange) admit() *Error {
+	if x.access == nil {
+		return nil
+	}
+	visit, err := x.access.Enter(x, x.cancel.revoke)
+	if err != nil {
+		return AsError(err)
+	}
+	x.visit = visit
+	return nil
+}
+
+// leave ends what admit began.
+func (x *Exchange) leave() {
+	if x.visit == nil {
+		return
+	}
+	tokens := int64(0)
+	for _, a := range x.Attempts {
+		tokens += a.Result.Usage.InputTokens() + a.Result.Usage.OutputTokens()
+	}
+	x.visit.Leave(tokens)
+}
+
+// narrow keeps the targets that the caller may use.
+func (x *Exchange) narrow() *Error {
+	if x.access == nil || len(x.Route.Targets) == 0 {
+		return nil
+	}
+	allowed := x.Route.Targets
+	if i := slices.IndexFunc(allowed, x.denied); i >= 0 {
+		allowed = slices.DeleteFunc(slices.Clone(allowed), x.denied) // a copy: the list is the router's
+	}
+	if len(allowed) == 0 {
+		return &Error{Type: names.ErrorPermissionError, Origin: names.ErrorOriginPolicy, Reason: names.RejectionAuth, Status: http.StatusForbidden, NoRetry: true,
+			Message: fmt.Sprintf("this key may not use model %q (label %q); ask for one that it may, or for a key that may use this one",
+				clip(x.effective(x.Route.Targets[0])), x.Route.Label)}
+	}
+	x.Route.Targets = allowed
+	return nil
+}
+
+func (x *Exchange) denied(t Target) bool { return x.access != nil && !x.access.Allows(x, t) }
 
 // readCaller fills in what the request says of who asks.
 func (x *Exchange) readCaller() {

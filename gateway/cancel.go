@@ -13,6 +13,7 @@ type canceller struct {
 	cancel context.CancelCauseFunc // of the running attempt; nil between attempts
 	drain  time.Duration           // how long to read on; 0: not at all
 	gone   bool
+	end    error // why no attempt may run any more; nil: they may
 	timer  *time.Timer
 }
 
@@ -22,7 +23,10 @@ func (c *canceller) run(cancel context.CancelCauseFunc, drain time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.cancel, c.drain = cancel, drain
-	if c.gone {
+	switch {
+	case c.end != nil:
+		cancel(c.end)
+	case c.gone:
 		cancel(errClientGone)
 	}
 }
@@ -34,6 +38,16 @@ func (c *canceller) done() {
 	c.cancel = nil
 	if c.timer != nil {
 		c.timer.Stop()
+	}
+}
+
+// revoke ends the exchange because its key has been revoked.
+func (c *canceller) revoke() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.end = errRevoked
+	if c.cancel != nil {
+		c.cancel(errRevoked)
 	}
 }
 

@@ -54,7 +54,7 @@ func extendQueue(queue []Target, at int, x *Exchange, reason string) []Target {
 	}
 	for _, list := range [2][]Target{x.Route.Fallbacks[reason], x.Route.Fallbacks[""]} {
 		for _, t := range list {
-			if !x.waiting(queue, t) {
+			if !x.waiting(queue, t) && !x.denied(t) {
 				// A copy: the first queue is the router's.
 				queue = append(queue[:len(queue):len(queue)], t)
 			}
@@ -125,7 +125,7 @@ func (g *Gateway) attempt(ctx context.Context, rp *reply, t Target, prev *Attemp
 }
 
 func newAttempt(x *Exchange, t Target, prev *Attempt) *Attempt {
-	a := &Attempt{Exchange: x, Number: len(x.Attempts) + 1, Kind: names.AttemptKindPrimary, Target: t, Start: time.Now(), Body: x.Body, Span: x.Span}
+	a := &Attempt{ID: newID(), Exchange: x, Number: len(x.Attempts) + 1, Kind: names.AttemptKindPrimary, Target: t, Start: time.Now(), Body: x.Body, Span: x.Span}
 	if prev != nil {
 		a.Kind = names.AttemptKindFallback
 	}
@@ -141,6 +141,12 @@ func (g *Gateway) preAPI(ctx context.Context, a *Attempt) (http.Header, Secret, 
 		p.SetAttributes(names.KeyTarget.String(a.Target.Name), names.KeyAttemptNumber.Int(a.Number))
 	}
 	header, used, err := g.prepare(pctx, a)
+	if err == nil {
+		err = a.setAside(pctx)
+	}
+	if p.IsRecording() {
+		p.SetAttributes(a.holdAttributes()...)
+	}
 	if err != nil && err.Reason != "" {
 		// A refusal is a result of the phase, not a failure of it.
 		return nil, "", err
@@ -350,8 +356,11 @@ func targetURL(a *Attempt) (*url.URL, error) {
 // transportError is what the client and telemetry learn of a failed send. The
 // cause goes to the log without its URL.
 func (u *upstream) transportError(err error) *Error {
-	if context.Cause(u.ctx) == errClientGone {
+	switch context.Cause(u.ctx) {
+	case errClientGone:
 		return nil
+	case errRevoked:
+		return revoked()
 	}
 	var ue *url.Error
 	if errors.As(err, &ue) {

@@ -39,11 +39,15 @@ type Exchange struct {
 	HookRuns    []HookRun
 	Streamed    bool   // whether the client was sent a stream of events
 	Kept        string // ccproxy.kept: why sampling kept the trace; "" when nothing was decided
+	// Rerouted names the budget that sent the exchange to another label; "": none did.
+	Rerouted string
 
 	// Span is the SERVER span.
 	Span trace.Span
 
 	credential clientCredential
+	access     Access        // what the caller may do; nil: anything
+	visit      Visit         // nil: the exchange counts against no limit
 	headers    http.Header   // set on the response by hooks
 	hooks      []activeHook  // those that want more than Begin
 	beginning  activeHook    // the hook whose Begin runs
@@ -134,7 +138,9 @@ type Attempt struct {
 	// Span is the GenAI span, or the SERVER span for calls that make none.
 	Span trace.Span
 
-	answer  []byte // body of a plain or failed answer, whole
+	hold    Hold      // money set aside; nil: none
+	watched time.Time // when the hold was last told of the stream
+	answer  []byte    // body of a plain or failed answer, whole
 	settled bool
 	genai   bool // Span is a GenAI span of this attempt
 }

@@ -75,10 +75,13 @@ type route struct {
 // control is what the handler outside the SERVER span shares with the one
 // inside.
 type control struct {
-	snapshot *Snapshot
-	caller   Caller
-	start    time.Time
-	abort    bool // break the connection once the span has ended
+	snapshot   *Snapshot
+	caller     Caller
+	credential clientCredential
+	access     Access // what the caller may do; nil: anything
+	refused    *Error // why the caller may do nothing, or nil
+	start      time.Time
+	abort      bool // break the connection once the span has ended
 }
 
 type controlKey struct{}
@@ -241,13 +244,13 @@ func (g *Gateway) untrusted(r *http.Request) bool {
 	case TrustNone:
 		return true
 	}
-	return !ctl.caller.Loopback
+	return !ctl.caller.Loopback && (ctl.access == nil || !ctl.access.TrustIncoming())
 }
 
 // ServeHTTP implements http.Handler.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	ctl := &control{snapshot: g.Snapshot(), start: time.Now()}
-	ctl.caller.Loopback = isLoopback(r.RemoteAddr)
+	ctl.identify(r)
 	rt := g.match(r)
 	ctx := context.WithValue(r.Context(), controlKey{}, ctl)
 	ctx = otelhttp.ContextWithStartTime(ctx, ctl.start)

@@ -15,10 +15,12 @@ type Ledger interface {
 	// when it refuses. The error is an *Error, with reason budget when it is the
 	// budgets that refuse.
 	Hold(ctx context.Context, a *Attempt) (Hold, error)
-	// Reroute is asked at the end of pre_call. It returns the label to route by
-	// instead, when a budget that says `over: route` cannot take bound for the
-	// first target of x; "": the route stands.
-	Reroute(ctx context.Context, x *Exchange, t Target, bound Bound) (label string)
+	// Reroute is asked at the end of pre_call, with an attempt at the first
+	// target that will not be made. When a budget that says `over: route` cannot
+	// take its bound (Reroute sets a.Bound by the exchange's Pricer), it returns
+	// the label to route by instead and the budget's name; label "": the route
+	// stands.
+	Reroute(ctx context.Context, a *Attempt) (label, budget string)
 }
 
 // Hold is the money set aside for one attempt. It belongs to the goroutine that

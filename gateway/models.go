@@ -22,14 +22,18 @@ func (modelsDialect) Name() string { return "models" }
 // the shape the client's vendor uses.
 func (g *Gateway) serveModels(_ context.Context, rp *reply) {
 	shape := modelShape(rp.x.Request)
+	var listed []ModelInfo
 	one := make([]any, 0, len(rp.x.Snapshot.Models))
 	for _, m := range rp.x.Snapshot.Models {
-		if shape.lists(m) {
+		if shape.lists(m) && rp.x.sees(m.ID) {
+			listed = append(listed, m)
 			one = append(one, shape.model(m))
 		}
 	}
-	rp.answerJSON(shape.list(one, rp.x.Snapshot.Models))
+	rp.answerJSON(shape.list(one, listed))
 }
+
+func (x *Exchange) sees(model string) bool { return x.access == nil || x.access.Sees(model) }
 
 // serveModel answers with one of them.
 func (g *Gateway) serveModel(_ context.Context, rp *reply) {
@@ -37,7 +41,7 @@ func (g *Gateway) serveModel(_ context.Context, rp *reply) {
 	shape := modelShape(r)
 	_, id, _ := strings.Cut(r.URL.Path, "/models/")
 	for _, m := range rp.x.Snapshot.Models {
-		if m.ID == id && shape.lists(m) {
+		if m.ID == id && shape.lists(m) && rp.x.sees(id) {
 			rp.answerJSON(shape.model(m))
 			return
 		}
@@ -77,7 +81,7 @@ func created(m ModelInfo) time.Time {
 type shape struct {
 	lists func(ModelInfo) bool
 	model func(ModelInfo) any
-	list  func(models []any, all []ModelInfo) any
+	list  func(models []any, listed []ModelInfo) any
 }
 
 // modelShape is the shape of the client's vendor.
@@ -119,15 +123,15 @@ func anthropicModel(m ModelInfo) any {
 	}{"model", m.ID, m.ID, created(m).Format(time.RFC3339)}
 }
 
-func anthropicList(models []any, all []ModelInfo) any {
+func anthropicList(models []any, listed []ModelInfo) any {
 	out := struct {
 		Data    []any   `json:"data"`
 		HasMore bool    `json:"has_more"`
 		FirstID *string `json:"first_id"`
 		LastID  *string `json:"last_id"`
 	}{Data: models}
-	if n := len(all); n > 0 {
-		out.FirstID, out.LastID = &all[0].ID, &all[n-1].ID
+	if n := len(listed); n > 0 {
+		out.FirstID, out.LastID = &listed[0].ID, &listed[n-1].ID
 	}
 	return out
 }

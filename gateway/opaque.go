@@ -33,6 +33,11 @@ func (g *Gateway) serveOpaque(ctx context.Context, rp *reply) {
 		rp.fail(twoCredentials())
 		return
 	}
+	if err := x.admit(); err != nil {
+		rp.errors = g.family(r)
+		rp.fail(err)
+		return
+	}
 	x.readCaller()
 	x.Route = Route{Label: "default", Reason: names.RouteReasonPassthrough, Passthrough: true, Provider: p.Name}
 	x.Call.Action = opaquePath(p, r.URL.EscapedPath())
@@ -44,7 +49,7 @@ func (g *Gateway) serveOpaque(ctx context.Context, rp *reply) {
 // (HEAD /api/hello; HEAD / as of 2.1.197).
 func (g *Gateway) refuseOther(rp *reply, r *http.Request) bool {
 	path := r.URL.Path
-	if path == "/api/hello" && r.Method == http.MethodGet || (path == "/api/hello" || path == "/") && r.Method == http.MethodHead {
+	if probes(r) {
 		rp.answer(http.StatusOK, http.Header{"Content-Type": {"text/plain"}}, nil)
 		return true
 	}
@@ -72,6 +77,13 @@ func (g *Gateway) refuseOther(rp *reply, r *http.Request) bool {
 	}
 	rp.fail(e)
 	return true
+}
+
+// probes reports whether a request only asks whether somebody is there, as
+// Claude Code does. It needs no key.
+func probes(r *http.Request) bool {
+	path := r.URL.Path
+	return path == "/api/hello" && r.Method == http.MethodGet || (path == "/api/hello" || path == "/") && r.Method == http.MethodHead
 }
 
 // passthroughProvider finds the provider that lists path.
@@ -137,8 +149,12 @@ func (g *Gateway) dispatchOpaque(ctx context.Context, rp *reply, p *Provider) {
 	}
 	header["Accept-Encoding"] = []string{"identity"}
 	used, err := g.authorizeOpaque(ctx, a, header)
+	if err == nil {
+		err = a.setAside(ctx)
+	}
 	if err != nil {
 		a.Err = err
+		rp.errors = g.family(x.Request)
 		rp.fail(err)
 		return
 	}

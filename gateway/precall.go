@@ -92,6 +92,12 @@ func (g *Gateway) decide(ctx context.Context, x *Exchange) *Error {
 			return AsError(err)
 		}
 	}
+	if err := x.reroute(ctx); err != nil {
+		return AsError(err)
+	}
+	if err := x.narrow(); err != nil {
+		return err
+	}
 	if len(x.Route.Targets) == 0 {
 		return &Error{Type: names.ErrorNoRoute, Origin: names.ErrorOriginGateway, Reason: names.RejectionNoRoute, Status: 400,
 			Message: fmt.Sprintf("no provider is configured for model %q", clip(x.Call.Model))}

@@ -177,6 +177,8 @@ func (u *upstream) bodyError(err error) *Error {
 	switch context.Cause(u.ctx) {
 	case errClientGone:
 		return nil
+	case errRevoked:
+		return revoked()
 	case errIdleTimeout:
 		return &Error{Type: names.ErrorIdleTimeout, Origin: names.ErrorOriginProvider, Status: http.StatusGatewayTimeout, Err: err,
 			Message: "provider " + u.a.Target.Provider.Name + " fell silent in the middle of its answer"}
@@ -185,6 +187,12 @@ func (u *upstream) bodyError(err error) *Error {
 			Message: "provider " + u.a.Target.Provider.Name + " took too long to answer"}
 	}
 	return u.truncated(err)
+}
+
+// revoked is the error of an exchange whose key was revoked while it ran.
+func revoked() *Error {
+	return &Error{Type: names.ErrorUnauthorized, Origin: names.ErrorOriginPolicy, Reason: names.RejectionAuth, Status: http.StatusUnauthorized, NoRetry: true,
+		Message: "the key has been revoked"}
 }
 
 func (u *upstream) truncated(err error) *Error {

@@ -58,6 +58,9 @@ func (rp *reply) decorate() {
 			set("X-CCProxy-Cost", cost.String())
 		}
 	}
+	if x.visit != nil {
+		x.visit.Header(h, x.Dialect.Family())
+	}
 	for k, v := range x.headers {
 		h[k] = v
 	}

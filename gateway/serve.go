@@ -27,6 +27,13 @@ func (g *Gateway) run(w http.ResponseWriter, r *http.Request, rt *route, serve f
 	g.recorder.Begin(ctx, x)
 	defer g.finish(ctx, rp)
 	defer x.watch(r.Context())()
+	if ctl.refused != nil && !probes(r) {
+		if rt.dialect.Family() == "" {
+			rp.errors = g.family(r)
+		}
+		rp.fail(ctl.refused)
+		return
+	}
 	serve(ctx, rp)
 }
 
@@ -42,6 +49,10 @@ func (g *Gateway) serveExchange(ctx context.Context, rp *reply) {
 		rp.fail(err)
 		return
 	}
+	if err := x.admit(); err != nil {
+		rp.fail(err)
+		return
+	}
 	if err := g.preCall(ctx, x); err != nil {
 		rp.fail(err)
 		return
@@ -54,7 +65,7 @@ func newExchange(ctl *control, r *http.Request, rt *route) *Exchange {
 		ID: newID(), Start: ctl.start, Dialect: rt.dialect, Request: r, Pattern: rt.pattern, Caller: ctl.caller, Snapshot: ctl.snapshot,
 		Span: trace.SpanFromContext(r.Context()), gone: new(atomic.Bool),
 	}
-	x.credential = takeCredential(r)
+	x.credential, x.access = ctl.credential, ctl.access
 	return x
 }
 
@@ -134,6 +145,7 @@ func (g *Gateway) finish(ctx context.Context, rp *reply) {
 	for _, a := range x.Attempts {
 		g.closeAttempt(ctx, a)
 	}
+	x.leave()
 	x.Status = rp.status
 	x.Outcome = x.outcome()
 	for i := len(x.hooks) - 1; i >= 0; i-- {
@@ -201,6 +213,7 @@ func (g *Gateway) describe(x *Exchange) {
 	add(names.KeyTeam, x.Caller.Team)
 	add(names.KeySessionID, x.Caller.Session)
 	add(names.KeyUserID, g.UserID(x))
+	add(names.KeyBudgetDecision, x.budgetDecision())
 	add(names.KeyKept, x.Kept)
 	if e := x.Err; e != nil {
 		add(names.KeyRejectionReason, e.Reason)

@@ -22,18 +22,19 @@ func (g *Gateway) settle(ctx context.Context, a *Attempt) {
 	x := a.Exchange
 	pctx, p := g.phase(trace.ContextWithSpan(ctx, x.Span), x, names.SpanPostAPI, names.PhasePostAPI)
 	defer p.End()
-	if a.Response != nil && a.Response.StatusCode < 300 && (a.Err == nil || a.Stream.Events > 0) {
+	if a.answered() || a.ambiguous() {
 		a.estimateUsage()
 	}
 	if l, ok := x.Snapshot.Router.(Learner); ok {
 		l.Learn(a)
 	}
-	if x.Snapshot.Pricer != nil && x.Call.Operation != "" {
+	if x.Snapshot.Pricer != nil && x.pays() {
 		a.Cost = x.Snapshot.Pricer.Price(a)
 	}
 	a.analyse()
-	if p.IsRecording() && a.Routing.Analysed {
-		p.SetAttributes(a.routingAttributes()...)
+	a.endHold(pctx)
+	if p.IsRecording() {
+		p.SetAttributes(a.postAPIAttributes()...)
 	}
 	for i := len(x.hooks) - 1; i >= 0; i-- {
 		if h := x.hooks[i]; h.phases.Settle != nil {
@@ -85,10 +86,17 @@ func (a *Attempt) analyse() {
 	a.Routing = r
 }
 
-// routingAttributes are the routing analysis on the post_api span.
-func (a *Attempt) routingAttributes() []attribute.KeyValue {
+// postAPIAttributes are the routing analysis and what was settled, on the
+// post_api span.
+func (a *Attempt) postAPIAttributes() []attribute.KeyValue {
 	r := &a.Routing
-	attrs := append(a.Exchange.gather(), names.KeyRoutingEffective.Bool(r.Effective), names.KeyRoutingReason.String(r.Reason))
+	attrs := a.Exchange.gather()
+	if r.Analysed {
+		attrs = append(attrs, names.KeyRoutingEffective.Bool(r.Effective), names.KeyRoutingReason.String(r.Reason))
+	}
+	if a.Budget.Decision != "" && !a.Exchange.Snapshot.HideCost {
+		attrs = append(attrs, names.KeyBudgetSettled.Float64(a.Budget.Settled.Dollars()))
+	}
 	if !r.Compared || a.Exchange.Snapshot.HideCost {
 		return attrs
 	}
@@ -109,8 +117,11 @@ func (g *Gateway) closeAttempt(ctx context.Context, a *Attempt) {
 	if a.genai {
 		actx = trace.ContextWithSpan(ctx, a.Span)
 	}
-	if !a.settled && !a.Issued.IsZero() {
+	switch {
+	case !a.settled && !a.Issued.IsZero():
 		g.settle(ctx, a)
+	case !a.settled && a.hold != nil: // it never came to a send
+		a.hold.Void(ctx, a)
 	}
 	a.Finish = time.Now()
 	if a.ResultKind == "" {

@@ -156,6 +156,12 @@ func (s *stream) deliver(e *Event) *Error {
 			return err
 		}
 	}
+	if !a.Result.Done {
+		if err := a.watch(s.ctx, s.last); err != nil {
+			a.Stream.End = names.StreamEndCutOff
+			return err
+		}
+	}
 	// What was spent is settled before the client can believe it is over.
 	if a.Result.Done && !a.settled {
 		s.g.settle(detach(s.ctx), a)
@@ -214,7 +220,7 @@ func (s *stream) bodyEnd(err error) *Error {
 			a.Stream.End = names.StreamEndClientDisconnect
 		case e.Type == names.ErrorIdleTimeout:
 			a.Stream.End = names.StreamEndIdleTimeout
-		case e.Type == names.ErrorTimeout:
+		case e.Type == names.ErrorTimeout || e.Reason != "":
 			a.Stream.End = names.StreamEndCutOff
 		default:
 			a.Stream.End = names.StreamEndError

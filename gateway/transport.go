@@ -23,6 +23,7 @@ import (
 // Causes with which the engine cancels what it sent.
 var (
 	errClientGone      = errors.New("the client has left")
+	errRevoked         = errors.New("the key has been revoked")
 	errHeaderTimeout   = errors.New("the provider sent no response headers in time")
 	errIdleTimeout     = errors.New("the provider fell silent in the middle of a stream")
 	errExchangeTimeout = errors.New("the exchange took longer than it may")
