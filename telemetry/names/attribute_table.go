@@ -147,6 +147,7 @@ var Attributes = append([]Attribute{
 	{Key: KeyBudgetSubject, Type: TypeString},
 	{Key: KeyBudgetState, Type: TypeString, Values: BudgetStates},
 	{Key: KeyBudgetAlertType, Type: TypeString, Values: AlertTypes},
+	{Key: KeyBudgetThreshold, Type: TypeFloat},
 	{Key: KeyModerationStage, Type: TypeString, Values: ModerationStages},
 	{Key: KeyModerationBackend, Type: TypeString},
 	{Key: KeyModerationMode, Type: TypeString, Values: ModerationModes},

@@ -254,18 +254,20 @@ const (
 	KeyBudgetSettled = attribute.Key("ccproxy.budget.settled")
 	// KeyBudgetDecision (string; SERVER, pre_api, metrics): what the budgets said.
 	KeyBudgetDecision = attribute.Key("ccproxy.budget.decision")
-	// KeyBudgetName (string; metrics): configured name of the budget.
+	// KeyBudgetName (string; alert event, metrics): configured name of the budget.
 	KeyBudgetName = attribute.Key("ccproxy.budget.name")
-	// KeyBudgetScope (string; metrics): what the budget is kept for.
+	// KeyBudgetScope (string; alert event, metrics): what the budget is kept for.
 	KeyBudgetScope = attribute.Key("ccproxy.budget.scope")
-	// KeyBudgetWindow (string; metrics): period of the budget.
+	// KeyBudgetWindow (string; alert event, metrics): period of the budget.
 	KeyBudgetWindow = attribute.Key("ccproxy.budget.window")
-	// KeyBudgetSubject (string; metrics): alias the sum is kept for, "" for global.
+	// KeyBudgetSubject (string; alert event, metrics): alias the sum is kept for, "" for global.
 	KeyBudgetSubject = attribute.Key("ccproxy.budget.subject")
 	// KeyBudgetState (string; metrics): state of a subject's budget.
 	KeyBudgetState = attribute.Key("ccproxy.budget.state")
-	// KeyBudgetAlertType (string; metrics): kind of alert raised.
+	// KeyBudgetAlertType (string; alert event, metrics): kind of alert raised.
 	KeyBudgetAlertType = attribute.Key("ccproxy.budget.alert_type")
+	// KeyBudgetThreshold (float; alert event): fraction of the limit that was crossed.
+	KeyBudgetThreshold = attribute.Key("ccproxy.budget.threshold")
 	// KeyModerationStage (string; moderation, metrics): what was moderated.
 	KeyModerationStage = attribute.Key("ccproxy.moderation.stage")
 	// KeyModerationBackend (string; moderation, metrics): configured name of the moderation back end.

@@ -64,6 +64,26 @@ const (
 	KeyLLMTokenCountReasoning = attribute.Key("llm.token_count.completion_details.reasoning")
 	// KeyLLMTokenCountCompletionAudio (int; GenAI): of the output, audio.
 	KeyLLMTokenCountCompletionAudio = attribute.Key("llm.token_count.completion_details.audio")
+	// KeyLLMCostPrompt (float; GenAI): USD for input, cached input included.
+	KeyLLMCostPrompt = attribute.Key("llm.cost.prompt")
+	// KeyLLMCostCompletion (float; GenAI): USD for output, reasoning included.
+	KeyLLMCostCompletion = attribute.Key("llm.cost.completion")
+	// KeyLLMCostTotal (float; GenAI): USD in all, calls included.
+	KeyLLMCostTotal = attribute.Key("llm.cost.total")
+	// KeyLLMCostInput (float; GenAI): of the prompt, text that no cache took part in.
+	KeyLLMCostInput = attribute.Key("llm.cost.prompt_details.input")
+	// KeyLLMCostCacheRead (float; GenAI): of the prompt, reads of the provider's cache.
+	KeyLLMCostCacheRead = attribute.Key("llm.cost.prompt_details.cache_read")
+	// KeyLLMCostCacheWrite (float; GenAI): of the prompt, writes to the provider's cache.
+	KeyLLMCostCacheWrite = attribute.Key("llm.cost.prompt_details.cache_write")
+	// KeyLLMCostPromptAudio (float; GenAI): of the prompt, audio.
+	KeyLLMCostPromptAudio = attribute.Key("llm.cost.prompt_details.audio")
+	// KeyLLMCostOutput (float; GenAI): of the completion, text.
+	KeyLLMCostOutput = attribute.Key("llm.cost.completion_details.output")
+	// KeyLLMCostReasoning (float; GenAI): of the completion, reasoning.
+	KeyLLMCostReasoning = attribute.Key("llm.cost.completion_details.reasoning")
+	// KeyLLMCostCompletionAudio (float; GenAI): of the completion, audio.
+	KeyLLMCostCompletionAudio = attribute.Key("llm.cost.completion_details.audio")
 )
 
 // Attributes of CompatLangfuse.
@@ -78,6 +98,8 @@ const (
 	KeyLangfuseSessionID = attribute.Key("langfuse.session.id")
 	// KeyLangfuseUserID (string; GenAI): user.id, by the same policy.
 	KeyLangfuseUserID = attribute.Key("langfuse.user.id")
+	// KeyLangfuseCostDetails (string; GenAI): USD by class and in all, a JSON object.
+	KeyLangfuseCostDetails = attribute.Key("langfuse.observation.cost_details")
 )
 
 // Values of these vocabularies.
@@ -119,11 +141,22 @@ var compatAttributes = []Attribute{
 	{Key: KeyLLMTokenCountPromptAudio, Type: TypeInt},
 	{Key: KeyLLMTokenCountReasoning, Type: TypeInt},
 	{Key: KeyLLMTokenCountCompletionAudio, Type: TypeInt},
+	{Key: KeyLLMCostPrompt, Type: TypeFloat},
+	{Key: KeyLLMCostCompletion, Type: TypeFloat},
+	{Key: KeyLLMCostTotal, Type: TypeFloat},
+	{Key: KeyLLMCostInput, Type: TypeFloat},
+	{Key: KeyLLMCostCacheRead, Type: TypeFloat},
+	{Key: KeyLLMCostCacheWrite, Type: TypeFloat},
+	{Key: KeyLLMCostPromptAudio, Type: TypeFloat},
+	{Key: KeyLLMCostOutput, Type: TypeFloat},
+	{Key: KeyLLMCostReasoning, Type: TypeFloat},
+	{Key: KeyLLMCostCompletionAudio, Type: TypeFloat},
 	{Key: KeyLangfuseObservationType, Type: TypeString, Values: LangfuseTypes},
 	{Key: KeyLangfuseCompletionStartTime, Type: TypeString},
 	{Key: KeyLangfuseTraceName, Type: TypeString},
 	{Key: KeyLangfuseSessionID, Type: TypeString},
 	{Key: KeyLangfuseUserID, Type: TypeString},
+	{Key: KeyLangfuseCostDetails, Type: TypeString},
 }
 
 var compatMetrics = []Metric{

@@ -21,6 +21,8 @@ const (
 const (
 	// SpanEventHook is a hook that did nothing worth a span of its own.
 	SpanEventHook = "ccproxy.hook"
+	// SpanEventBudgetAlert is an alert that the exchange raised, on the span that was current.
+	SpanEventBudgetAlert = "ccproxy.budget.alert"
 )
 
 // Names of instrumentation scopes, one per concern, so that each can carry its own schema.
