@@ -71,7 +71,7 @@ type logEvent struct {
 }
 
 // emit sends ev to those who want it. The span in ctx gives trace and span id: OpenTelemetry's record has fields for
-// them, the line attributes.
+// them, the line attributes. x is nil for an event that is about no exchange, or where it is not at hand.
 func (e *events) emit(ctx context.Context, to listeners, x *gateway.Exchange, ev *logEvent) {
 	if ev.at.IsZero() {
 		ev.at = time.Now()
@@ -83,7 +83,9 @@ func (e *events) emit(ctx context.Context, to listeners, x *gateway.Exchange, ev
 		rec.SetSeverity(severity(ev.level))
 		rec.SetSeverityText(ev.level.String())
 		rec.SetBody(attribute.StringValue(ev.body))
-		rec.AddAttributes(attribute.String(names.FieldRequestID, x.ID), attribute.String(names.FieldLabel, clean(x.Route.Label, maxName)))
+		if x != nil {
+			rec.AddAttributes(attribute.String(names.FieldRequestID, x.ID), attribute.String(names.FieldLabel, clean(x.Route.Label, maxName)))
+		}
 		rec.AddAttributes(ev.fields...)
 		e.otel.Emit(ctx, rec)
 	}
@@ -100,9 +102,12 @@ func (e *events) emit(ctx context.Context, to listeners, x *gateway.Exchange, ev
 	}
 }
 
-// correlation are the fields common to every line.
+// correlation are the fields common to every line; x may be nil.
 func correlation(ctx context.Context, x *gateway.Exchange) []slog.Attr {
-	attrs := []slog.Attr{slog.String(names.FieldRequestID, x.ID), slog.String(names.FieldLabel, clean(x.Route.Label, maxName))}
+	attrs := make([]slog.Attr, 0, 4)
+	if x != nil {
+		attrs = append(attrs, slog.String(names.FieldRequestID, x.ID), slog.String(names.FieldLabel, clean(x.Route.Label, maxName)))
+	}
 	if sc := trace.SpanContextFromContext(ctx); sc.IsValid() {
 		attrs = append(attrs, slog.String(names.FieldTraceID, sc.TraceID().String()), slog.String(names.FieldSpanID, sc.SpanID().String()))
 	}

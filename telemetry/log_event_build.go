@@ -278,6 +278,7 @@ func (r *Recorder) logFailure(ctx context.Context, x *gateway.Exchange) {
 		if a != nil {
 			ev.extra.text(names.FieldProvider, a.Target.Provider.Name)
 		}
+		ev.extra.spent(x)
 		r.summary(&ev.extra, x)
 	}
 	r.events.emit(ctx, to, x, &ev)
@@ -288,6 +289,7 @@ func (r *Recorder) summary(f *fields, x *gateway.Exchange) {
 	f.text(names.FieldOutcome, x.Outcome)
 	f.text(names.FieldRule, x.Route.Rule)
 	f.text(names.FieldReason, x.Route.Reason)
+	f.text(names.FieldBudget, refusing(x))
 	if a := x.Final(); a != nil {
 		f.count(names.FieldAttempt, a.Number)
 		if x.Streamed {

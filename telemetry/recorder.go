@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -36,6 +37,11 @@ type RecorderConfig struct {
 	Compat []string
 	// UserID returns the end user's id as telemetry may show it, "" for none. Only further vocabularies ask; nil: none.
 	UserID func(*gateway.Exchange) string
+	// BudgetUser returns an end user's id, the subject of a budget of scope user, as telemetry may show it in alerts, ""
+	// for none. nil: none.
+	BudgetUser func(id string) string
+	// Dimensions lists what costs are told apart by besides provider, model and label: names.Dimension…; nil: nothing.
+	Dimensions []string
 	// PreAPICall, PostAPICall and RoutingAnalysis switch on the log events ccproxy_pre_api_call and
 	// ccproxy_post_api_call, and the latter's fields on routing.
 	PreAPICall, PostAPICall, RoutingAnalysis bool
@@ -55,6 +61,7 @@ type Recorder struct {
 	closed              *closed
 	events              events
 	panel               *panel // nil: none
+	byTeam, byKey       bool   // costs are told apart by them
 
 	asides  sync.Map     // :: *gateway.Exchange → *aside, for the few that need one
 	waiting atomic.Int64 // members of asides
@@ -87,7 +94,8 @@ func NewRecorder(cfg RecorderConfig) (*Recorder, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make the instruments of exchanges: %w", err)
 	}
-	r := &Recorder{cfg: cfg, compat: further, in: in, closed: newClosed(), events: newEvents(cfg)}
+	r := &Recorder{cfg: cfg, compat: further, in: in, closed: newClosed(), events: newEvents(cfg),
+		byTeam: slices.Contains(cfg.Dimensions, names.DimensionTeam), byKey: slices.Contains(cfg.Dimensions, names.DimensionKeyAlias)}
 	if cfg.Debug {
 		r.panel = newPanel(cfg.Terminal)
 	}
@@ -181,13 +189,14 @@ func (r *Recorder) keep(x *gateway.Exchange) bool {
 		Error:    serverError(x),
 		Fallback: x.Fallbacks > 0,
 		Duration: x.Finish.Sub(x.Start),
+
+		BudgetDenied: budgetDenied(x),
 	}
 	if cost, ok := x.Cost(); ok {
 		facts.Cost = cost.Dollars()
 	}
 	if x.Err != nil {
 		facts.ModerationBlock = x.Err.Reason == names.RejectionModeration
-		facts.BudgetDenied = x.Err.Reason == names.RejectionBudget
 	}
 	reason, kept := r.cfg.Keep(x.Span.SpanContext().TraceID(), facts)
 	if kept {

@@ -30,7 +30,7 @@ func (r *Recorder) describeFurther(a *gateway.Attempt) {
 	if !a.Generates() || !a.Span.IsRecording() {
 		return
 	}
-	k := attributes(make([]attribute.KeyValue, 0, 24))
+	k := attributes(make([]attribute.KeyValue, 0, 40))
 	if r.compat.older {
 		k.older(a, !r.compat.langfuse)
 	}
@@ -131,6 +131,7 @@ func (k *attributes) openInference(a *gateway.Attempt, user string) {
 	k.text(modelKey, bounded(model))
 	k.text(names.KeySessionID, a.Exchange.Caller.Session)
 	k.text(names.KeyUserID, user)
+	k.inferenceCost(a)
 	if !counted(a) {
 		return
 	}
@@ -142,6 +143,54 @@ func (k *attributes) openInference(a *gateway.Attempt, user string) {
 	k.number(names.KeyLLMTokenCountPromptAudio, u.AudioIn)
 	k.number(names.KeyLLMTokenCountReasoning, u.Reasoning)
 	k.number(names.KeyLLMTokenCountCompletionAudio, u.AudioOut)
+}
+
+// inferenceCost adds what an attempt cost in OpenInference's classes. Calls, and a cost that its provider does not split,
+// are in the total only.
+func (k *attributes) inferenceCost(a *gateway.Attempt) {
+	c := &a.Cost
+	if !c.Known() || hidden(a.Exchange) {
+		return
+	}
+	*k = append(*k, names.KeyLLMCostTotal.Float64(c.Total.Dollars()))
+	money := func(key attribute.Key, n gateway.NanoUSD) {
+		if n != 0 {
+			*k = append(*k, key.Float64(n.Dollars()))
+		}
+	}
+	money(names.KeyLLMCostPrompt, c.Input()+c.CacheRead()+c.CacheWrite())
+	money(names.KeyLLMCostInput, c.Classes[gateway.CostInput])
+	money(names.KeyLLMCostCacheRead, c.CacheRead())
+	money(names.KeyLLMCostCacheWrite, c.CacheWrite())
+	money(names.KeyLLMCostPromptAudio, c.Classes[gateway.CostAudioIn])
+	money(names.KeyLLMCostCompletion, c.Output())
+	money(names.KeyLLMCostOutput, c.Classes[gateway.CostOutput])
+	money(names.KeyLLMCostReasoning, c.Classes[gateway.CostReasoning])
+	money(names.KeyLLMCostCompletionAudio, c.Classes[gateway.CostAudioOut])
+}
+
+// costDetails is what an attempt cost as Langfuse reads it: dollars by class, and the sum, which it else adds up itself.
+// The classes bear the names of its usage types, so that it shows both in one row.
+func costDetails(a *gateway.Attempt) string {
+	c := &a.Cost
+	if !c.Known() || hidden(a.Exchange) {
+		return ""
+	}
+	b := make([]byte, 0, 128)
+	for _, class := range [...]struct {
+		name string
+		cost gateway.NanoUSD
+	}{
+		{"input", c.Input()}, {"cache_read_input_tokens", c.CacheRead()}, {"cache_creation_input_tokens", c.CacheWrite()},
+		{"output", c.Output()}, {"other", c.Other()},
+	} {
+		if class.cost != 0 {
+			b = append(append(append(append(b, `,"`...), class.name...), `":`...), class.cost.String()...)
+		}
+	}
+	b = append(append(b, `,"total":`...), c.Total.String()...)
+	b[0] = '{'
+	return string(append(b, '}'))
 }
 
 func (k *attributes) langfuse(a *gateway.Attempt, user string) {
@@ -161,6 +210,7 @@ func (k *attributes) langfuse(a *gateway.Attempt, user string) {
 	k.text(names.KeyLangfuseTraceName, strings.TrimSpace(x.Request.Method+" "+x.Pattern))
 	k.text(names.KeyLangfuseSessionID, x.Caller.Session)
 	k.text(names.KeyLangfuseUserID, user)
+	k.text(names.KeyLangfuseCostDetails, costDetails(a))
 }
 
 // bounded limits what a provider's or client's word may take on a span.

@@ -23,18 +23,21 @@ func hidden(x *gateway.Exchange) bool { return x.Snapshot != nil && x.Snapshot.H
 
 // recordCost records what an attempt cost, by class; ctx holds its span.
 func (r *Recorder) recordCost(ctx context.Context, a *gateway.Attempt, model string) {
-	c := &a.Cost
-	if c.Status != "" {
-		r.in.lookups.Add(ctx, 1, r.in.lookup.of(labels{c.Status}).add...)
+	c, status := &a.Cost, a.Cost.Status
+	if status == "" && a.Issued.IsZero() { // refused, maybe because of the price
+		status = a.Bound.Status
+	}
+	if status != "" {
+		r.in.lookups.Add(ctx, 1, r.in.lookup.of(labels{status}).add...)
 	}
 	if !c.Known() || hidden(a.Exchange) {
 		return
 	}
-	l := labels{a.Target.Provider.GenAI, model, a.Exchange.Route.Label, "", c.Billing, a.Exchange.Caller.Team, a.Exchange.Caller.KeyAlias}
+	l := labels{a.Target.Provider.GenAI, model, a.Exchange.Route.Label, "", c.Billing}
 	add := func(class string, n gateway.NanoUSD) {
 		if n > 0 {
 			l[3] = class
-			r.in.cost.Add(ctx, n.Dollars(), r.in.costClass.of(l).add...)
+			r.in.cost.Add(ctx, n.Dollars(), r.costSeries(l, &a.Exchange.Caller).add...)
 		}
 	}
 	add(names.CostClassInput, c.Input())
@@ -42,6 +45,26 @@ func (r *Recorder) recordCost(ctx context.Context, a *gateway.Attempt, model str
 	add(names.CostClassCacheWrite, c.CacheWrite())
 	add(names.CostClassOutput, c.Output())
 	add(names.CostClassOther, c.Other())
+}
+
+// costSeries returns the series of a cost, told apart by who caused it as far as that is wanted. The names are those of
+// keys and their teams, which nobody else can set. When half of the series are in use, newcomers are _OTHER: their costs
+// are still told apart by model, label and class.
+func (r *Recorder) costSeries(l labels, c *gateway.Caller) *options {
+	if r.byTeam {
+		l[5] = c.Team
+	}
+	if r.byKey {
+		l[6] = c.KeyAlias
+	}
+	if (l[5] != "" || l[6] != "") && r.in.costClass.scarce(l) {
+		for i := 5; i <= 6; i++ {
+			if l[i] != "" {
+				l[i] = names.ErrorOther
+			}
+		}
+	}
+	return r.in.costClass.of(l)
 }
 
 // recordSpending records what an exchange cost, and what it would have cost on the model its client named. ctx holds the

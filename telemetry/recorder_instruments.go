@@ -24,6 +24,8 @@ type instruments struct {
 	cost, comparedCost, baselineCost                 metric.Float64Counter
 	requestCost                                      metric.Float64Histogram
 	lookups                                          metric.Int64Counter
+	budgetDecisions, budgetAlerts                    metric.Int64Counter
+	budgetOvershoot                                  metric.Float64Counter
 
 	// Of GenAI conventions up to v1.41; nil without them.
 	operationDuration metric.Float64Histogram
@@ -35,6 +37,7 @@ type instruments struct {
 	decision, outcome, hook, server, out *series
 
 	costClass, requestCosts, compared, lookup *series
+	budget, budgetDecision, budgetAlert       *series
 }
 
 func newInstruments(mp metric.MeterProvider, older bool) (*instruments, error) {
@@ -69,6 +72,9 @@ func newInstruments(mp metric.MeterProvider, older bool) (*instruments, error) {
 		baselineCost:       m.money(names.MetricRoutingBaselineCost),
 		requestCost:        m.floats(names.MetricRequestCost),
 		lookups:            m.counter(names.MetricPriceLookups),
+		budgetDecisions:    m.counter(names.MetricBudgetDecisions),
+		budgetAlerts:       m.counter(names.MetricBudgetAlerts),
+		budgetOvershoot:    m.money(names.MetricBudgetOvershoot),
 
 		genAI: newSeries(names.KeyGenAIOperationName, names.KeyGenAIProviderName, names.KeyGenAIRequestModel, names.KeyGenAIResponseModel,
 			names.KeyServerAddress, names.KeyServerPort),
@@ -90,9 +96,12 @@ func newInstruments(mp metric.MeterProvider, older bool) (*instruments, error) {
 			names.KeyHTTPResponseStatusCode, names.KeyNetworkProtocolVersion, names.KeyURLScheme),
 		costClass: newSeries(names.KeyGenAIProviderName, names.KeyGenAIRequestModel, names.KeyLabel, names.KeyCostClass, names.KeyCostBilling,
 			names.KeyTeam, names.KeyKeyAlias),
-		requestCosts: newSeries(names.KeyGenAIProviderName, names.KeyGenAIRequestModel, names.KeyLabel),
-		compared:     newSeries(names.KeyLabel, names.KeyModelOriginal, names.KeyModelRouted),
-		lookup:       newSeries(names.KeyPriceStatus),
+		requestCosts:   newSeries(names.KeyGenAIProviderName, names.KeyGenAIRequestModel, names.KeyLabel),
+		compared:       newSeries(names.KeyLabel, names.KeyModelOriginal, names.KeyModelRouted),
+		lookup:         newSeries(names.KeyPriceStatus),
+		budget:         newSeries(names.KeyBudgetName),
+		budgetDecision: newSeries(names.KeyBudgetName, names.KeyBudgetDecision),
+		budgetAlert:    newSeries(names.KeyBudgetName, names.KeyBudgetAlertType),
 	}
 	if older {
 		i.operationDuration = m.floats(names.MetricGenAIClientOperationDuration)

@@ -33,6 +33,9 @@ func (r *Recorder) recordExchange(ctx context.Context, x *gateway.Exchange, note
 	}
 	r.recordServer(ctx, x, took)
 	r.recordRouting(ctx, x, routed)
+	if x.Rerouted != "" {
+		r.recordDecision(ctx, x.Rerouted, names.BudgetDecisionReroute)
+	}
 	for _, h := range x.HookRuns {
 		in.hookDuration.Record(ctx, h.Duration.Seconds(), in.hook.of(labels{h.Hook, h.Phase, h.Action}).record...)
 	}
@@ -120,10 +123,11 @@ func (r *Recorder) recordAttempt(ctx context.Context, a *gateway.Attempt) {
 		r.in.clientDuration.Record(ctx, s.End.Sub(s.Start).Seconds(), r.in.out.of(labels{c.method(a.Request.Method), host, port,
 			c.errorType(s.ErrorType), c.status(s.Status), s.Protocol, p.BaseURL.Scheme}).record...)
 	}
+	r.recordBudgets(ctx, a)
+	r.recordCost(ctx, a, model)
 	if a.Issued.IsZero() || a.Exchange.Call.Operation == "" {
 		return // no GenAI span, no GenAI metrics
 	}
-	r.recordCost(ctx, a, model)
 	r.recordGenAI(ctx, a, labels{a.Exchange.Call.Operation, p.GenAI, model, r.responseModel(a), host, port}, errType)
 }
 

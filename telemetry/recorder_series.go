@@ -80,6 +80,13 @@ func (s *series) of(v labels) *options {
 	return o
 }
 
+// scarce reports whether half of the sets are made and v is none of them.
+func (s *series) scarce(v labels) bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return len(s.made) >= maxSeries/2 && s.made[v] == nil
+}
+
 func (s *series) build(v labels) *options {
 	attrs := make([]attribute.KeyValue, 0, len(s.keys))
 	for i, key := range s.keys {

@@ -191,6 +191,12 @@ const (
 	AlertReset            = "reset"
 )
 
+// What telemetry.dimensions may list: by what costs are told apart in metrics, besides provider, model and label.
+const (
+	DimensionTeam     = "team"      // ccproxy.team
+	DimensionKeyAlias = "key_alias" // ccproxy.key.alias
+)
+
 // Values of ccproxy.price.status; the set is closed. Source: the telemetry contract.
 const (
 	PriceStatusExact    = "exact"
