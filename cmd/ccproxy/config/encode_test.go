@@ -158,7 +158,7 @@ func TestTemplateExamplesLoad(t *testing.T) {
 		if value, ok := environment(name); ok {
 			return value, ok
 		}
-		return "some-" + name, true
+		return "ccp_0123456789abcdefghijklmnopq" + name, true
 	}})
 	if err != nil {
 		t.Errorf("%v\nin\n%s", err, b.String())

@@ -4,19 +4,24 @@ import "slices"
 
 // litellmSettings says what happens instead of a setting.
 var litellmSettings = map[string]string{
-	"num_retries":                  "ignored; use limits.attempts",
-	"request_timeout":              "ignored; use timeouts.request",
-	"timeout":                      "ignored; use timeouts.request",
-	"stream_timeout":               "ignored; use timeouts.upstream_stream",
-	"master_key":                   "ignored; callers are let in by keys",
-	"database_url":                 "ignored; use storage",
-	"success_callback":             "ignored; use telemetry.exporters",
-	"failure_callback":             "ignored; use telemetry.exporters",
-	"turn_off_message_logging":     "ignored; content is not recorded unless telemetry.content says so",
-	"max_budget":                   "ignored; use budgets",
-	"set_verbose":                  "ignored; use ccproxy.debug",
-	"max_parallel_requests":        "ignored; use limits.key_in_flight",
-	"global_max_parallel_requests": "ignored; use limits.connections",
+	"num_retries":                    "ignored; use limits.attempts",
+	"request_timeout":                "ignored; use timeouts.request",
+	"timeout":                        "ignored; use timeouts.request",
+	"stream_timeout":                 "ignored; use timeouts.upstream_stream",
+	"master_key":                     "ignored; callers are let in by keys",
+	"database_url":                   "ignored; use storage",
+	"success_callback":               "ignored; use telemetry.exporters",
+	"failure_callback":               "ignored; use telemetry.exporters",
+	"turn_off_message_logging":       "ignored; content is not recorded unless telemetry.content says so",
+	"max_internal_user_budget":       "ignored; use budgets of scope team or key",
+	"internal_user_budget_duration":  "ignored; use budgets of scope team or key",
+	"default_internal_user_params":   "ignored; use budgets of scope team or key",
+	"default_team_settings":          "ignored; use teams, and budgets of scope team",
+	"default_key_generate_params":    "ignored; each key says so itself, or budgets of scope key with match: \"*\"",
+	"upperbound_key_generate_params": "ignored; each key says so itself, or budgets of scope key with match: \"*\"",
+	"set_verbose":                    "ignored; use ccproxy.debug",
+	"max_parallel_requests":          "ignored; use limits.key_in_flight",
+	"global_max_parallel_requests":   "ignored; use limits.connections",
 }
 
 // section reads litellm_settings, router_settings or general_settings.
@@ -24,6 +29,9 @@ func (m *importer) section(s pair) {
 	for _, p := range s.value.pairs {
 		path := join(s.key, p.key)
 		m.places[path] = p.value.place
+		if m.budgetSetting(path, p, s.value) {
+			continue
+		}
 		switch p.key {
 		case "callbacks":
 			m.callbacks(path, p.value)

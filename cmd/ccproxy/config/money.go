@@ -35,6 +35,11 @@ type Key struct {
 	// Expires is when the key stops working. Zero: never.
 	Expires time.Time    `yaml:"expires"`
 	Limits  CallerLimits `yaml:"limits"`
+	// Budget limits what the key may spend, besides the budgets that match it. In the file it is one or a list.
+	Budget KeyBudgets `yaml:"budget"`
+	// Fail says what becomes of the key's requests under an enforcing budget while the ledger cannot be written:
+	// "closed" refuses them, "open" counts them in memory until it can. Empty: closed.
+	Fail string `yaml:"fail" enum:"closed open"`
 	// TrustIncoming accepts this caller's traceparent as parent.
 	TrustIncoming bool `yaml:"trust_incoming"`
 	// Content overrides telemetry.content for this caller. Empty: no override.
@@ -54,6 +59,36 @@ type CallerLimits struct {
 	TokensPerMinute   int64 `yaml:"tokens_per_minute" check:"positive"`
 	InFlight          int   `yaml:"in_flight" check:"positive"`
 }
+
+// KeyBudgets are the budgets of one key, each with a window of its own.
+type KeyBudgets []KeyBudget
+
+// KeyBudget is a Budget of one key; it has no name of its own.
+type KeyBudget struct {
+	// Limit in USD; zero blocks. It must be given.
+	Limit *USD `yaml:"limit"`
+	// Window, Timezone, Action and Thresholds are as in Budget.
+	Window     string    `yaml:"window"`
+	Timezone   string    `yaml:"timezone"`
+	Thresholds []float64 `yaml:"thresholds" keep:"true"`
+	Action     string    `yaml:"action" enum:"deny warn"`
+}
+
+func (b *KeyBudget) setDefaults() {
+	b.Timezone, b.Action, b.Thresholds = "UTC", "deny", DefaultThresholds()
+}
+
+// Named returns the budget that limits what the key called key may spend: a budget like others, named after the key and
+// the window, so that its spend is found again whatever else becomes of it.
+func (b KeyBudget) Named(key string) Budget {
+	return Budget{
+		Name: key + "/" + b.Window, Scope: "key", Match: key, Limit: b.Limit, Window: b.Window, Timezone: b.Timezone,
+		Thresholds: b.Thresholds, Action: b.Action, Counts: "metered",
+	}
+}
+
+// DefaultThresholds are those of a budget that names none.
+func DefaultThresholds() []float64 { return []float64{0.5, 0.8, 0.95} }
 
 // Budgets holds the budgets and what is common to them. In the file it is a list, or a mapping with the list under "list".
 type Budgets struct {
@@ -89,7 +124,7 @@ type Budget struct {
 	Window string `yaml:"window"`
 	// Timezone aligns the window, an IANA name.
 	Timezone string `yaml:"timezone"`
-	// Thresholds raise alerts, as fractions of the limit.
+	// Thresholds raise alerts, as rising fractions of the limit; above 1 only where the action is warn.
 	Thresholds []float64 `yaml:"thresholds" keep:"true"`
 	// Action is "deny" or "warn".
 	Action string `yaml:"action" enum:"deny warn"`
@@ -101,7 +136,7 @@ type Budget struct {
 
 func (b *Budget) setDefaults() {
 	b.Timezone, b.Action, b.Counts = "UTC", "deny", "metered"
-	b.Thresholds = []float64{0.5, 0.8, 0.95}
+	b.Thresholds = DefaultThresholds()
 }
 
 // Over routes a request to another label when the budget is spent. Zero: refuse.
@@ -111,7 +146,9 @@ type Over struct {
 
 // Webhook is where alerts go.
 type Webhook struct {
-	URL string `yaml:"url" check:"url"`
+	// Name tells webhooks apart, also in the queue of what has yet to be delivered. Empty: the URL's host and its place.
+	Name string `yaml:"name"`
+	URL  string `yaml:"url" check:"url"`
 	// Secret signs the body. Empty: unsigned.
 	Secret Secret `yaml:"secret"`
 	// Format is "json" or "slack".

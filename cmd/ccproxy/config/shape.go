@@ -66,6 +66,19 @@ func (b *Budgets) decodeNode(d *decoder, n *node, path string) {
 	}
 }
 
+func (b *KeyBudgets) decodeNode(d *decoder, n *node, path string) {
+	switch n.kind {
+	case kindNull:
+	case kindList:
+		d.slice(n, path, reflect.ValueOf(b).Elem(), "")
+	default:
+		var one KeyBudget
+		one.setDefaults()
+		d.structure(n, path, reflect.ValueOf(&one).Elem())
+		*b = KeyBudgets{one}
+	}
+}
+
 func (u *UnknownPrice) decodeNode(d *decoder, n *node, path string) {
 	if n.kind == kindMapping {
 		written := struct {

@@ -9,8 +9,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
-	_ "time/tzdata" // budgets name time zones, also where the system has none
 )
 
 func (d *decoder) validate(c *Config) {
@@ -154,53 +152,6 @@ func (d *decoder) labels(c *Config) {
 	}
 }
 
-func (d *decoder) prices(c *Config) {
-	for name, p := range c.Prices {
-		path := join("prices", name)
-		if !p.Inherit && (p.Input == nil || p.Output == nil) {
-			d.failAt(path, "want input and output, or inherit: true to take the price book's")
-		}
-		for class, price := range p.classes() {
-			if price != nil && *price > 1000*1e6 && !p.Confirm {
-				d.failAt(join(path, class), "%s is over 1,000 USD per million tokens; a price per token wants dividing, a true one confirm: true", *price)
-			}
-		}
-	}
-}
-
-func (p Price) classes() map[string]*PerMillion {
-	return map[string]*PerMillion{
-		"input": p.Input, "output": p.Output, "cache_read": p.CacheRead, "cache_write": p.CacheWrite,
-		"cache_write_1h": p.CacheWrite1h, "reasoning": p.Reasoning, "audio_in": p.AudioIn, "audio_out": p.AudioOut,
-		"image_in": p.ImageIn, "image_out": p.ImageOut,
-	}
-}
-
-// keyPattern wants 160 bits after the prefix in any usual alphabet: 27 characters of base 62.
-var keyPattern = regexp.MustCompile(`^ccp_[0-9A-Za-z_-]{27,}$`)
-
-func (d *decoder) callers(c *Config) {
-	teams := d.unique("teams", len(c.Teams), func(i int) string { return c.Teams[i].Name })
-	d.unique("keys", len(c.Keys), func(i int) string { return c.Keys[i].Name })
-	seen := map[Secret]string{}
-	for i, k := range c.Keys {
-		path := index("keys", i)
-		if k.Key == "" && !d.said(join(path, "key")) {
-			d.missing(path, "key", "; give one as ${NAME}")
-		}
-		if k.Key != "" && !keyPattern.MatchString(k.Key.Reveal()) {
-			d.failAt(join(path, "key"), "want ccp_ and at least 27 random letters and digits; ccproxy keys create makes one")
-		}
-		if other, dup := seen[k.Key]; dup && k.Key != "" {
-			d.failAt(join(path, "key"), "the same secret as key %q", other)
-		}
-		seen[k.Key] = k.Name
-		if k.Team != "" && len(c.Teams) > 0 && !slices.Contains(teams, k.Team) {
-			d.failAt(join(path, "team"), "unknown team %q%s", k.Team, suggestion(k.Team, teams))
-		}
-	}
-}
-
 // unique wants every element of a list to have a name of its own, and returns the names.
 func (d *decoder) unique(path string, n int, name func(int) string) []string {
 	var names []string
@@ -215,57 +166,6 @@ func (d *decoder) unique(path string, n int, name func(int) string) []string {
 		}
 	}
 	return names
-}
-
-var rolling = regexp.MustCompile(`^[1-9][0-9]{0,3}[mhd]$`)
-
-func (d *decoder) budgets(c *Config) {
-	list := "budgets"
-	if d.said("budgets.list") {
-		list = "budgets.list"
-	}
-	d.unique(list, len(c.Budgets.List), func(i int) string { return c.Budgets.List[i].Name })
-	for i, b := range c.Budgets.List {
-		d.budget(c, index(list, i), b)
-	}
-	for i, w := range c.Budgets.Webhooks {
-		path := index("budgets.webhooks", i)
-		if w.URL == "" {
-			d.missing(path, "url", "")
-		}
-		if plainHTTP(w.URL) {
-			d.failAt(join(path, "url"), "plain http leaves this machine unencrypted; use https")
-		}
-	}
-}
-
-func (d *decoder) budget(c *Config, path string, b Budget) {
-	switch {
-	case b.Scope == "":
-		d.missing(path, "scope", "; want global, team, key, user, model, provider, label, session or tag")
-	case b.Scope == "global" && b.Match != "":
-		d.failAt(join(path, "match"), "scope global has nothing to match; remove it")
-	case b.Scope != "global" && b.Match == "":
-		d.missing(path, "match", `; name a %s, or "*" for a budget each`, b.Scope)
-	}
-	if b.Window == "" {
-		d.missing(path, "window", "; want minute, hour, day, week, month, none, or a span such as 30d")
-	} else if !slices.Contains([]string{"minute", "hour", "day", "week", "month", "none"}, b.Window) && !rolling.MatchString(b.Window) {
-		d.failAt(join(path, "window"), "want minute, hour, day, week, month, none, or a span such as 30d; got %q", b.Window)
-	}
-	if _, err := time.LoadLocation(b.Timezone); err != nil || b.Timezone == "" || b.Timezone == "Local" {
-		d.failAt(join(path, "timezone"), "unknown time zone %q; want a name such as Europe/Berlin", b.Timezone)
-	}
-	for i, t := range b.Thresholds {
-		if t <= 0 || t > 1 || i > 0 && t <= b.Thresholds[i-1] {
-			d.failAt(index(join(path, "thresholds"), i), "want rising fractions above 0 up to 1, got %v", t)
-		}
-	}
-	if label := b.Over.Route; label != "" {
-		if _, ok := c.Model(label); !ok {
-			d.failAt(path+".over.route", "no entry %q in models%s", label, suggestion(label, c.modelNames()))
-		}
-	}
 }
 
 func (c *Config) modelNames() []string {
