@@ -30,6 +30,8 @@ type Call struct {
 	ReasoningLevel string // the effort exactly as sent, such as "high"
 	OutputType     string // gen_ai.output.type: text, json, image, speech; "" when the client named no format
 	ServiceTier    string // as asked; the answer's decides the price
+	Speed          string // Anthropic's speed, as asked, such as "fast"
+	Geo            string // Anthropic's inference_geo, as asked, such as "us"
 
 	Messages      int      // conversation messages (contents, input items) in the request
 	Tools         []string // names of the tools offered, at most 1,000
@@ -38,6 +40,19 @@ type Call struct {
 	ThinkingKey   bool     // whether the request has a member "thinking", whatever its value
 	StopSequences int
 	Images        int // image parts, a modality hint
+
+	// HiddenThinking says that the answer may have thinking that is billed and
+	// not shown, as far as the request can tell: the model decides.
+	HiddenThinking bool
+	// ServerTools says that the provider may run tools within the request, or ask
+	// other models, so that the model reads more than was sent.
+	ServerTools bool
+	// WebSearches is how many web searches the request allows the provider; 0:
+	// none, negative: as many as it likes.
+	WebSearches int64
+	// Elsewhere says that the prompt draws on what a provider keeps, beside
+	// PreviousResponse: stored prompts, items, containers.
+	Elsewhere bool
 
 	Session          string // session id the body or headers carry, ≤ 128 characters
 	User             string // end user the body names, ≤ 128 characters
@@ -80,8 +95,8 @@ type Result struct {
 	Incomplete string
 	// Err is the provider's error, from an error body or an error event.
 	Err *Error
-	// OutputBytes counts the bytes of generated text seen, for estimates when
-	// the provider reports no usage.
+	// OutputBytes counts the bytes of generated text seen, escapes resolved, for
+	// estimates when the provider reports no usage.
 	OutputBytes int64
 }
 
@@ -121,6 +136,9 @@ type Usage struct {
 	WebSearches  int64  // calls, not tokens
 	Speed        string // Anthropic usage.speed, such as "fast"
 	Geo          string // Anthropic usage.inference_geo
+	// Others is what was used besides, at prices of its own, as [Usage.AddOther]
+	// writes it; "": nothing.
+	Others string
 	// Source says where the figures come from: names.UsageSource…; "" and none
 	// mean that nothing is known.
 	Source string

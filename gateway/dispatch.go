@@ -356,6 +356,7 @@ func targetURL(a *Attempt) (*url.URL, error) {
 // transportError is what the client and telemetry learn of a failed send. The
 // cause goes to the log without its URL.
 func (u *upstream) transportError(err error) *Error {
+	u.a.unsent = neverSent(err)
 	switch context.Cause(u.ctx) {
 	case errClientGone:
 		return nil

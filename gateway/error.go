@@ -92,6 +92,10 @@ func RetryDelay(v string, unit time.Duration) time.Duration {
 // fallbackReason says for which reason another target may be tried after e:
 // names.FallbackReason…, or "" when trying again elsewhere cannot help.
 func fallbackReason(e *Error, c CredentialSource) string {
+	// Another target may be in no budget that is spent, or cheaper.
+	if e.Reason == names.RejectionBudget {
+		return names.FallbackBudget
+	}
 	// What a hook or policy refuses is refused everywhere.
 	if e.Reason != "" || e.Type == names.ErrorHookError {
 		return ""

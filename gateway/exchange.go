@@ -142,6 +142,7 @@ type Attempt struct {
 	watched time.Time // when the hold was last told of the stream
 	answer  []byte    // body of a plain or failed answer, whole
 	settled bool
+	unsent  bool // no byte of the request can have left
 	genai   bool // Span is a GenAI span of this attempt
 }
 

@@ -87,17 +87,11 @@ func (a *Attempt) answered() bool {
 // ambiguous reports whether a request may have reached its provider although no
 // answer says so: it may be billed (reliability P6).
 func (a *Attempt) ambiguous() bool {
-	if a.Issued.IsZero() || a.Response != nil && a.Response.StatusCode >= 300 {
+	if a.Issued.IsZero() || a.unsent || a.Response != nil && a.Response.StatusCode >= 300 {
 		return false
 	}
-	if a.Err == nil {
-		return a.Response == nil || a.Exchange.ClientGone()
-	}
-	return !slices.Contains(unsent, a.Err.Type) && a.Err.Origin == names.ErrorOriginProvider && a.Result.Err == nil
+	return a.Err == nil || a.Result.Err == nil
 }
-
-// unsent are the failures before a byte of the request has been written. Read-only.
-var unsent = []string{names.ErrorConnectError, names.ErrorTLSError, names.ErrorDNSError}
 
 // budgetDecision is the gravest decision of the budgets on the exchange; "" when
 // none applied.

@@ -168,6 +168,9 @@ func (r *rig) checkInvariants() {
 		spans.check(r.t)
 	}
 	r.end.check(r.t, traces)
+	if r.ledger != nil {
+		r.ledger.check(r.t)
+	}
 }
 
 func (tr tree) check(t testing.TB) {

@@ -111,6 +111,7 @@ type rig struct {
 	client   *http.Client
 	spans    *spanLog
 	end      *ending
+	ledger   *purse // nil when a test has another kind
 }
 
 func newRig(t testing.TB, cfg rigConfig) *rig {
@@ -129,6 +130,7 @@ func newRig(t testing.TB, cfg rigConfig) *rig {
 		cfg.baseURL = up.URL
 	}
 	snapshot := cfg.newSnapshot(t)
+	r.ledger, _ = snapshot.Ledger.(*purse)
 	opts := []sdktrace.TracerProviderOption{sdktrace.WithSpanProcessor(r.spans)}
 	if cfg.sampler != nil {
 		opts = append(opts, sdktrace.WithSampler(cfg.sampler))
@@ -210,7 +212,7 @@ func (cfg *rigConfig) newSnapshot(t testing.TB) *gateway.Snapshot {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &gateway.Snapshot{Version: "test", Providers: providers, Router: router, Models: router.Models()}
+	s := &gateway.Snapshot{Version: "test", Providers: providers, Router: router, Models: router.Models(), Ledger: &purse{}}
 	if cfg.snapshot != nil {
 		cfg.snapshot(s)
 	}

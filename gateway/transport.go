@@ -235,6 +235,17 @@ func sendErrorType(ctx context.Context, err error) string {
 	return names.ErrorConnectError
 }
 
+// neverSent reports whether a send failed before a byte of its request can have
+// been written: there was no connection to write it to.
+func neverSent(err error) bool {
+	var op *net.OpError
+	if errors.As(err, &op) && op.Op == "dial" {
+		return true
+	}
+	t := sendErrorType(context.Background(), err)
+	return t == names.ErrorDNSError || t == names.ErrorTLSError
+}
+
 func isTimeout(err error) bool {
 	var t interface{ Timeout() bool }
 	return errors.As(err, &t) && t.Timeout()

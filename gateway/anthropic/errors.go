@@ -133,7 +133,28 @@ func encodeError(e *gateway.Error, requestID string) (int, http.Header, []byte) 
 	if e.NoRetry || final {
 		h.Set("X-Should-Retry", "false")
 	}
+	if e.Budget != nil {
+		spendCap(h, e.Budget)
+	}
 	return status, h, envelope(e, requestID)
+}
+
+// spendCap tells Claude Code that a spend cap has been reached, and until when
+// (reference: headers recorded from Claude Code 2.1, 2026-08; it wants
+// representative-claim and overage-status left off).
+func spendCap(h http.Header, b *gateway.BudgetRefusal) {
+	const unified = "Anthropic-Ratelimit-Unified-"
+	h.Set(unified+"Status", "rejected")
+	h.Set(unified+"Overage-Utilization", "1")
+	h.Set(unified+"Overage-Disabled-Reason", "org_spend_cap_reached")
+	if period, ok := map[string]string{"day": "daily", "week": "weekly", "month": "monthly"}[b.Window]; ok {
+		h.Set(unified+"Overage-Period", period)
+	}
+	if !b.Resets.IsZero() {
+		at := strconv.FormatInt(b.Resets.Unix(), 10)
+		h.Set(unified+"Reset", at)
+		h.Set(unified+"Overage-Reset", at)
+	}
 }
 
 // envelope is the JSON of e.
