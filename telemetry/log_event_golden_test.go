@@ -59,6 +59,18 @@ func scenarios() map[string]func(t *testing.T, r rigConfig) *rig {
 			cfg.skipped = []gateway.Skip{{Target: gateway.Target{Name: "g/gemini-3.5-pro"}, Reason: names.FallbackDialect}}
 			return post(plainCall, []string{sonnet}, nil)(t, cfg)
 		},
+		"priced": func(t *testing.T, cfg rigConfig) *rig {
+			cfg.pricer = fixed{names.PriceStatusExact}
+			return post(plainCall, []string{sonnet}, nil)(t, cfg)
+		},
+		"failed_priced": func(t *testing.T, cfg rigConfig) *rig {
+			cfg.pricer = fixed{names.PriceStatusExact}
+			return post(streamCall, []string{"simulate-truncate_after=3"}, nil)(t, cfg)
+		},
+		"budget_denied": func(t *testing.T, cfg rigConfig) *rig {
+			cfg.pricer, cfg.ledger = fixed{names.PriceStatusExact}, &rigLedger{refuse: refusal(names.ErrorBudgetExceeded)}
+			return post(plainCall, []string{sonnet}, nil)(t, cfg)
+		},
 		"forwarded": func(t *testing.T, cfg rigConfig) *rig {
 			cfg.targets, cfg.credential = []string{sonnet}, true
 			r := newRig(t, cfg)

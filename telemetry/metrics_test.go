@@ -20,6 +20,8 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	metricspb "go.opentelemetry.io/proto/otlp/metrics/v1"
 
+	"github.com/ccproxy/ccproxy/gateway"
+	"github.com/ccproxy/ccproxy/gateway/ledger/budget"
 	"github.com/ccproxy/ccproxy/telemetry/names"
 )
 
@@ -157,6 +159,44 @@ func TestPrometheusSpellsNamesAsTheContractSays(t *testing.T) {
 	for _, want := range []string{"ccproxy_cost_total{", "ccproxy_budget_utilization_ratio{", `ccproxy_request_duration_seconds_bucket{`, `le="163.84"`, "trace_id=\"" + span.SpanContext().TraceID().String()} {
 		if !strings.Contains(body, want) {
 			t.Errorf("no %s in:\n%s", want, body)
+		}
+	}
+}
+
+func TestPrometheusSpellsBudgetsAsTheContractSays(t *testing.T) {
+	tel := start(t, Config{})
+	if _, err := RegisterBudgets(tel.MeterProvider(), BudgetGauges{Statuses: func(yield func(budget.Status) bool) {
+		key := &budget.Budget{Name: "each-key", Scope: "key", Match: "*", Window: "day", Limit: gateway.Some(gateway.NanoUSD(4e9))}
+		user := &budget.Budget{Name: "users", Scope: "user", Match: "*", Window: "day"}
+		_ = yield(budget.Status{Budget: key, Subject: "laptop", Spent: 1e9, Reserved: 1e9, Resets: time.Now().Add(time.Hour), Forecast: gateway.Some(gateway.NanoUSD(3e9))}) &&
+			yield(budget.Status{Budget: user, Subject: "u", State: names.BudgetStateWarn})
+	}}); err != nil {
+		t.Fatal(err)
+	}
+	rec, err := NewRecorder(RecorderConfig{MeterProvider: tel.MeterProvider()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rec.BudgetAlert(t.Context(), budget.Alert{Type: names.AlertReset, Budget: "each-key"})
+	rec.recordDecision(t.Context(), "each-key", names.BudgetDecisionDeny)
+	rec.in.budgetOvershoot.Add(t.Context(), 0.5, rec.in.budget.of(labels{"each-key"}).add...)
+	rec.in.lookups.Add(t.Context(), 1, rec.in.lookup.of(labels{names.PriceStatusExact}).add...)
+	rec.in.requestCost.Record(t.Context(), 0.3)
+	body := scrape(t, tel)
+	for _, want := range []string{
+		`ccproxy_budget_limit{`, `ccproxy_budget_spent{`, `ccproxy_budget_reserved{`, `ccproxy_budget_remaining{`, `ccproxy_budget_utilization_ratio{`,
+		`ccproxy_budget_reset_seconds{`, `ccproxy_budget_forecast{`, `ccproxy_budget_subjects{`, `ccproxy_budget_decisions_total{`,
+		`ccproxy_budget_alerts_total{`, `ccproxy_budget_overshoot_total{`, `ccproxy_price_lookups_total{`, `ccproxy_request_cost_bucket{`,
+		`ccproxy_budget_name="each-key"`, `ccproxy_budget_scope="key"`, `ccproxy_budget_subject="laptop"`, `ccproxy_budget_window="day"`,
+		`ccproxy_budget_state="warn"`, `ccproxy_budget_decision="deny"`, `ccproxy_budget_alert_type="reset"`, `le="0.25"`,
+	} {
+		if !strings.Contains(body, want) {
+			t.Errorf("no %s in:\n%s", want, body)
+		}
+	}
+	for line := range strings.Lines(body) {
+		if strings.HasPrefix(line, "ccproxy_budget_utilization_ratio{") && !strings.HasSuffix(line, " 0.5\n") {
+			t.Errorf("got %s, want a half", line)
 		}
 	}
 }

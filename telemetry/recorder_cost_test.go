@@ -30,7 +30,7 @@ func (f fixed) Price(*gateway.Attempt) gateway.Cost {
 	return c
 }
 
-func (fixed) Bound(*gateway.Attempt) gateway.Bound { return gateway.Bound{} }
+func (f fixed) Bound(*gateway.Attempt) gateway.Bound { return gateway.Bound{Status: f.status} }
 
 func (fixed) Accrued(*gateway.Attempt) gateway.NanoUSD { return 0 }
 

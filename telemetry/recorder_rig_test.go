@@ -56,6 +56,7 @@ type rigConfig struct {
 	credential bool
 	pricer     gateway.Pricer
 	hideCost   bool
+	ledger     gateway.Ledger
 }
 
 // rigRouter sends everything to its targets.
@@ -194,7 +195,7 @@ func newRig(t testing.TB, cfg rigConfig) *rig {
 	transport := gateway.NewTransport()
 	g, err := gateway.New(gateway.Config{
 		Routes: routes, Snapshot: &gateway.Snapshot{Router: router, Providers: []*gateway.Provider{p}, Hooks: cfg.hooks, ForwardAPIKey: cfg.credential,
-			Pricer: cfg.pricer, HideCost: cfg.hideCost},
+			Pricer: cfg.pricer, HideCost: cfg.hideCost, Ledger: cfg.ledger},
 		TracerProvider: tp, Recorder: r.ended, Transport: transport, Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
@@ -294,6 +295,14 @@ func (r *rig) collect() map[string][]point {
 			case metricdata.Histogram[float64]:
 				for _, p := range d.DataPoints {
 					all[m.Name] = append(all[m.Name], point{encode(p.Attributes), p.Sum, p.Count, traceIDs(p.Exemplars)})
+				}
+			case metricdata.Gauge[int64]:
+				for _, p := range d.DataPoints {
+					all[m.Name] = append(all[m.Name], point{encode(p.Attributes), float64(p.Value), 1, traceIDs(p.Exemplars)})
+				}
+			case metricdata.Gauge[float64]:
+				for _, p := range d.DataPoints {
+					all[m.Name] = append(all[m.Name], point{encode(p.Attributes), p.Value, 1, traceIDs(p.Exemplars)})
 				}
 			default:
 				r.t.Fatalf("metric %s has unexpected data %T", m.Name, d)
