@@ -18,7 +18,7 @@ type state struct {
 
 	used  atomic.Int64               // Unix seconds of the last use; 0: never
 	saved int64                      // as used, what the database knows; guarded by Registry.mu
-	from  atomic.Pointer[netip.Addr] // where it was last used from; nil: nowhere yet
+	from  atomic.Pointer[netip.Addr] // the source it was last used from; nil: none yet
 }
 
 // touch notes that the key was used.
@@ -27,11 +27,13 @@ func (s *state) touch(now time.Time, from netip.Addr) {
 		s.used.Store(t)
 	}
 	if !s.knows(from) {
-		s.from.Store(&from)
+		p := new(netip.Addr) // a variable of its own: a parameter would move to the heap each time
+		*p = from
+		s.from.Store(p)
 	}
 }
 
-// knows reports whether the key was last used from an address.
+// knows reports whether the key was last used from a source.
 func (s *state) knows(from netip.Addr) bool {
 	p := s.from.Load()
 	return p != nil && *p == from

@@ -39,12 +39,12 @@ func source(a netip.Addr) netip.Addr {
 	return p.Addr()
 }
 
-// blocked is how long an address has to wait because of its failures; 0: it need
+// blocked is how long a source has to wait because of its failures; 0: it need
 // not. What others did does not matter: else anyone could shut everyone out.
 func (f *failures) blocked(from netip.Addr, now int64) time.Duration {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	b, ok := f.from[source(from)]
+	b, ok := f.from[from]
 	if !ok {
 		return 0
 	}
@@ -56,8 +56,7 @@ func (f *failures) blocked(from netip.Addr, now int64) time.Duration {
 func (f *failures) count(from netip.Addr, now int64) time.Duration {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	a := source(from)
-	b, ok := f.from[a]
+	b, ok := f.from[from]
 	if !ok {
 		b = bucket{limit: addressFailures}
 	}
@@ -69,7 +68,7 @@ func (f *failures) count(from netip.Addr, now int64) time.Duration {
 	if !ok {
 		f.makeRoom(now)
 	}
-	f.from[a] = b
+	f.from[from] = b
 	return 0
 }
 

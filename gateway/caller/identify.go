@@ -80,7 +80,7 @@ func (r *Registry) Identify(key gateway.Secret, from netip.Addr) (gateway.Access
 		return nil, nil
 	}
 	now := time.Now()
-	since := int64(now.Sub(r.start))
+	since, from := int64(now.Sub(r.start)), source(from)
 	if !wellFormed(key.Reveal()) {
 		return nil, r.wrong(from, since)
 	}

@@ -101,8 +101,8 @@ func Open(ctx context.Context, cfg Config) (*Registry, error) {
 	return r, nil
 }
 
-// Close ends the background work and writes down what is still in memory. The
-// registry goes on answering, but its database is not touched any more.
+// Close ends the background work and writes down when keys were last used. After
+// that the registry only answers requests: nothing else may be called.
 func (r *Registry) Close(ctx context.Context) error {
 	r.closing.Do(func() { close(r.stop) })
 	<-r.done
@@ -171,7 +171,9 @@ func (r *Registry) adopt(e *entry) {
 		l.InFlight = defaultInFlight
 	}
 	s.set(r.now(), l)
-	e.state = s
+	if e.state == nil { // else requests may be reading it
+		e.state = s
+	}
 }
 
 // forget drops the counters of keys and teams that are gone, unless something
