@@ -31,8 +31,13 @@ func (r *Recorder) recordBudgets(ctx context.Context, a *gateway.Attempt) {
 	}
 }
 
+// recordDecision counts a decision. One that allows leaves no exemplar: nobody looks for it, and offering one costs as much
+// as the count.
 func (r *Recorder) recordDecision(ctx context.Context, budget, decision string) {
-	r.in.budgetDecisions.Add(ctx, 1, r.in.budgetDecision.of(labels{budget, decision}).add...)
+	if decision == names.BudgetDecisionAllow {
+		ctx = context.Background()
+	}
+	r.in.budgetDecisions.Add(ctx, 1, r.in.budgetDecision.of(budget, decision).add...)
 }
 
 // budgetDenied reports whether a budget refused something: all of the exchange, the rest of a stream, or a target.

@@ -86,8 +86,9 @@ func TestDecisionsOfBudgetsAreCounted(t *testing.T) {
 	id := x.Final().Span.SpanContext().TraceID().String()
 	for _, name := range []string{names.MetricBudgetDecisions, names.MetricBudgetOvershoot} {
 		for _, p := range r.metric(name) {
-			if !slices.Contains(p.exemplars, id) {
-				t.Errorf("%s: got exemplars %v, want the trace %s", name, p.exemplars, id)
+			allowed := strings.Contains(p.attrs, "decision=allow")
+			if slices.Contains(p.exemplars, id) == allowed {
+				t.Errorf("%s: got exemplars %v of %s, want the trace %s, and none of what is allowed", name, p.exemplars, p.attrs, id)
 			}
 		}
 	}
@@ -114,8 +115,9 @@ func TestRefusalIsADecisionWithoutGenAIMetrics(t *testing.T) {
 	if !facts.BudgetDenied || facts.Error || x.Kept != names.KeptBudgetDenied {
 		t.Errorf("got facts %+v, kept %q; want a budget's denial that is no error", facts, x.Kept)
 	}
-	if p := r.metric(names.MetricBudgetDecisions)[0]; !slices.Contains(p.exemplars, x.Span.SpanContext().TraceID().String()) {
-		t.Errorf("got exemplars %v, want the exchange's trace", p.exemplars)
+	id := x.Span.SpanContext().TraceID().String()
+	if !slices.ContainsFunc(r.metric(names.MetricBudgetDecisions), func(p point) bool { return slices.Contains(p.exemplars, id) }) {
+		t.Error("got no exemplar that leads from the denial to its trace")
 	}
 }
 
@@ -157,7 +159,7 @@ func TestRerouteIsADecision(t *testing.T) {
 
 func TestDroppedTraceLeavesNoExemplarOnBudgets(t *testing.T) {
 	r := newRig(t, rigConfig{targets: []string{sonnet}, pricer: fixed{names.PriceStatusExact},
-		ledger:   &rigLedger{decisions: []gateway.BudgetDecision{{Budget: "b", Decision: names.BudgetDecisionAllow}}, overshoot: []gateway.BudgetAmount{{Budget: "b", Amount: 1}}},
+		ledger:   &rigLedger{decisions: []gateway.BudgetDecision{{Budget: "b", Decision: names.BudgetDecisionWarn}}, overshoot: []gateway.BudgetAmount{{Budget: "b", Amount: 1}}},
 		recorder: telemetry.RecorderConfig{Keep: func(trace.TraceID, telemetry.KeepFacts) (string, bool) { return "", false }}})
 	r.post("/v1/messages", plainCall)
 	for _, name := range []string{names.MetricBudgetDecisions, names.MetricBudgetOvershoot, names.MetricCost, names.MetricRequestCost} {

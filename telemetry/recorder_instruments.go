@@ -37,7 +37,8 @@ type instruments struct {
 	decision, outcome, hook, server, out *series
 
 	costClass, requestCosts, compared, lookup *series
-	budget, budgetDecision, budgetAlert       *series
+	budget, budgetAlert                       *series
+	budgetDecision                            *pairs
 }
 
 func newInstruments(mp metric.MeterProvider, older bool) (*instruments, error) {
@@ -100,7 +101,7 @@ func newInstruments(mp metric.MeterProvider, older bool) (*instruments, error) {
 		compared:       newSeries(names.KeyLabel, names.KeyModelOriginal, names.KeyModelRouted),
 		lookup:         newSeries(names.KeyPriceStatus),
 		budget:         newSeries(names.KeyBudgetName),
-		budgetDecision: newSeries(names.KeyBudgetName, names.KeyBudgetDecision),
+		budgetDecision: newPairs(names.KeyBudgetName, names.KeyBudgetDecision),
 		budgetAlert:    newSeries(names.KeyBudgetName, names.KeyBudgetAlertType),
 	}
 	if older {

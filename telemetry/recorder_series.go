@@ -47,6 +47,37 @@ func newSeries(keys ...attribute.Key) *series {
 	return s
 }
 
+// pairs are series of two attributes, found in half the time. It is safe for concurrent use.
+type pairs struct {
+	series *series
+
+	mu   sync.RWMutex
+	made map[[2]string]*options // members of series
+}
+
+func newPairs(first, second attribute.Key) *pairs {
+	return &pairs{series: newSeries(first, second), made: map[[2]string]*options{}}
+}
+
+// of is [series.of].
+func (p *pairs) of(first, second string) *options {
+	v := [2]string{first, second}
+	p.mu.RLock()
+	o := p.made[v]
+	p.mu.RUnlock()
+	if o != nil {
+		return o
+	}
+	o = p.series.of(labels{first, second})
+	if o == p.series.overflow {
+		return o
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.made[[2]string{strings.Clone(first), strings.Clone(second)}] = o
+	return o
+}
+
 func attributeType(key attribute.Key) names.Type {
 	for _, a := range names.Attributes {
 		if a.Key == key {

@@ -18,6 +18,7 @@ import (
 
 	"github.com/ccproxy/ccproxy/gateway"
 	"github.com/ccproxy/ccproxy/gateway/anthropic"
+	"github.com/ccproxy/ccproxy/gateway/ledger/budget"
 	"github.com/ccproxy/ccproxy/telemetry"
 	"github.com/ccproxy/ccproxy/telemetry/names"
 )
@@ -96,7 +97,11 @@ func TestClientsCannotMakeSeries(t *testing.T) {
 				x.Request.URL.Path = "/v1beta/models/" + v + ":" + v
 				x.Request.ProtoMajor = i
 				x.Request.Header["User-Agent"] = []string{v}
-				x.Caller = gateway.Caller{User: v, Session: v, Tags: map[string]string{v: v}}
+				x.Caller = gateway.Caller{User: v, Session: v, Tags: map[string]string{v: v}, Team: v, KeyAlias: v}
+				a.Cost = gateway.Cost{Total: 1, Source: names.CostSourceLocal, Billing: names.CostBillingMetered, Status: names.PriceStatusExact}
+				a.Cost.Classes[gateway.CostOutput] = 1
+				a.Budget.Decisions = []gateway.BudgetDecision{{Budget: "users", Decision: names.BudgetDecisionAllow}}
+				rec.BudgetAlert(ctx, budget.Alert{Type: names.AlertBudgetCrossed, Budget: "users", Scope: "user", Subject: v, Model: v})
 				a.Sends[0].ErrorType, a.Sends[0].Status = v, i
 				a.Err = &gateway.Error{Type: v, Code: v, Message: v}
 				x.Err, x.Status = a.Err, 200+i%300
@@ -132,6 +137,9 @@ func TestSeriesAreBoundedWhateverTheConfiguration(t *testing.T) {
 		x.Call.Model, a.Result.Model, a.Target.Model, a.Target.Name = v, v, v, "main/"+v
 		x.Route.Label, x.Route.Rule, x.HookRuns[0].Hook, a.Routing.Reason = v, v, v, v
 		a.Target.Provider.GenAI, a.Target.Provider.BaseURL.Host = v, v
+		a.Budget.Decisions = []gateway.BudgetDecision{{Budget: v, Decision: names.BudgetDecisionAllow}, {Budget: v, Decision: names.BudgetDecisionWarn}}
+		a.Budget.Overshoot, x.Rerouted = []gateway.BudgetAmount{{Budget: v, Amount: 1}}, v
+		rec.BudgetAlert(ctx, budget.Alert{Type: names.AlertReset, Budget: v})
 		rec.FellBack(ctx, x, a.Target, a.Target, v, 0)
 		rec.Begin(ctx, x)
 		rec.End(ctx, x)
@@ -174,6 +182,7 @@ func TestNobodyListeningCostsNothing(t *testing.T) {
 			rec.AttemptStarted(ctx, a)
 			rec.Settled(ctx, a)
 			rec.AttemptEnded(ctx, a)
+			rec.BudgetAlert(context.Background(), budget.Alert{Type: names.AlertReset, Budget: "b"})
 		}); n != 0 {
 			t.Errorf("%s: got %v allocations for events nobody wants, want 0", name, n)
 		}
