@@ -74,11 +74,19 @@ func (x *Exchange) narrow() *Error {
 	}
 	if len(allowed) == 0 {
 		return &Error{Type: names.ErrorPermissionError, Origin: names.ErrorOriginPolicy, Reason: names.RejectionAuth, Status: http.StatusForbidden, NoRetry: true,
-			Message: fmt.Sprintf("this key may not use model %q (label %q); ask for one that it may, or for a key that may use this one",
-				clip(x.effective(x.Route.Targets[0])), x.Route.Label)}
+			Message: "this key may not use " + x.wanted() + "; ask for a model that it may use, or for a key that may use this one"}
 	}
 	x.Route.Targets = allowed
 	return nil
+}
+
+// wanted is what the exchange would have been answered by, in words.
+func (x *Exchange) wanted() string {
+	t := x.Route.Targets[0]
+	if model := x.effective(t); model != "" {
+		return fmt.Sprintf("model %q (label %q)", clip(model), x.Route.Label)
+	}
+	return fmt.Sprintf("provider %q's paths", t.Provider.Name)
 }
 
 func (x *Exchange) denied(t Target) bool { return x.access != nil && !x.access.Allows(x, t) }

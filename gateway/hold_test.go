@@ -377,6 +377,18 @@ func TestKeyMayUseOnlyItsModels(t *testing.T) {
 	}
 }
 
+func TestKeyOfSomeModelsMayNotUsePathsThatNobodyReads(t *testing.T) {
+	d := &doorman{allow: func(t gateway.Target) bool { return t.Model != "" }}
+	reached := 0
+	r := newRig(t, rigConfig{snapshot: func(s *gateway.Snapshot) { s.Callers = d }, provider: func(q *gateway.Provider) { q.Passthrough = []string{"/v1/files"} },
+		upstream: http.HandlerFunc(func(http.ResponseWriter, *http.Request) { reached++ })})
+	got := r.do("GET", "/v1/files", "", "X-CCProxy-Key", goodKey)
+	r.exchange()
+	if got.status != 403 || reached != 0 {
+		t.Errorf("got %d and %d requests upstream, want 403 and none", got.status, reached)
+	}
+}
+
 func TestCallerOverItsLimitIsRefused(t *testing.T) {
 	r := newRig(t, rigConfig{snapshot: func(s *gateway.Snapshot) { s.Callers = &doorman{full: true} }})
 	got := r.ask(apis[1], false, "", "Authorization", "Bearer "+goodKey)

@@ -138,6 +138,12 @@ func readOpaque(w http.ResponseWriter, r *http.Request, lim Limits) ([]byte, *Er
 func (g *Gateway) dispatchOpaque(ctx context.Context, rp *reply, p *Provider) {
 	x := rp.x
 	t := Target{Provider: p, Name: p.Name}
+	x.Route.Targets = []Target{t}
+	if err := x.narrow(); err != nil {
+		rp.errors = g.family(x.Request)
+		rp.fail(err)
+		return
+	}
 	a := newAttempt(x, t, nil)
 	x.Attempts = append(x.Attempts, a)
 	header := copyRequestHeader(x.Request.Header)
