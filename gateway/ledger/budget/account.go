@@ -24,7 +24,8 @@ const (
 
 // pot is a budget and what it is kept for.
 type pot struct {
-	def    *Budget
+	name   string  // does not change
+	def    *Budget // as last configured
 	scope  scope
 	print  string // fingerprint of the definition
 	window window
@@ -52,7 +53,7 @@ type pot struct {
 func newPot(def *Budget, now int64) *pot {
 	w, _ := parseWindow(def.Window, def.Location)
 	p := &pot{
-		def: def, scope: scope(slices.Index(scopeNames[:], def.Scope)), window: w, print: fingerprint(def), all: map[string]*account{}, most: maxAccounts,
+		name: def.Name, def: def, scope: scope(slices.Index(scopeNames[:], def.Scope)), window: w, print: fingerprint(def), all: map[string]*account{}, most: maxAccounts,
 		swept: -1, forecast: -1, idled: now, unpriced: map[string]int64{},
 	}
 	if w.unit == unitRolling {
@@ -338,7 +339,7 @@ func (a *account) name(alias func(string) string) string {
 
 // key names the sum of one of a's periods.
 func (a *account) key(start int64) store.Account {
-	return store.Account{Budget: a.pot.def.Name, Subject: a.subject, Window: start}
+	return store.Account{Budget: a.pot.name, Subject: a.subject, Window: start}
 }
 
 // add adds amounts that are not negative. A sum that does not fit is the

@@ -154,7 +154,7 @@ func (b *Book) Unpriced(f Facts) ([]Alert, []store.AlertState) {
 			alert := b.alert(p.account, names.AlertUnpricedRequest, 0, now)
 			alert.Model = model
 			out.alerts = append(out.alerts, alert)
-			out.states = append(out.states, unpricedState(pot.def.Name, model, window))
+			out.states = append(out.states, unpricedState(pot.name, model, window))
 		}
 	}
 	if len(parts) == 0 {

@@ -70,10 +70,10 @@ func (b *Book) Reserve(f Facts, amount gateway.NanoUSD) (*Reservation, []gateway
 		if decision == names.BudgetDecisionDeny && (worst == nil || later(p.account, worst)) {
 			worst = p.account
 		}
-		decisions = decide(decisions, p.account.pot.def.Name, decision)
+		decisions = decide(decisions, p.account.pot.name, decision)
 	}
 	if worst != nil {
-		return nil, decisions, &gateway.BudgetRefusal{Budget: worst.pot.def.Name, Window: worst.pot.def.Window, Resets: worst.resets()}
+		return nil, decisions, &gateway.BudgetRefusal{Budget: worst.pot.name, Window: worst.pot.def.Window, Resets: worst.resets()}
 	}
 	for i := range r.parts {
 		p := &r.parts[i]
@@ -256,7 +256,7 @@ func (b *Book) Settle(r *Reservation, cost gateway.NanoUSD, known bool) Settled 
 		s.Sums = append(s.Sums, store.Sum{Account: a.key(q.start), Spent: q.spent})
 		if limit := a.pot.def.Limit; a.pot.enforcing() {
 			if n := add(before, cost) - max(limit.Value, before); n > 0 {
-				s.Overshoot = append(s.Overshoot, gateway.BudgetAmount{Budget: a.pot.def.Name, Amount: n})
+				s.Overshoot = append(s.Overshoot, gateway.BudgetAmount{Budget: a.pot.name, Amount: n})
 			}
 		}
 		if q.live {

@@ -99,7 +99,10 @@ func (b *Book) restore(saved Saved) {
 	for _, p := range b.pots {
 		p.review = true
 		for _, a := range p.all {
-			a.rejudge(nil, now)
+			b.update(a, now)
+			if p.window.unit != unitRolling { // which update has judged
+				a.rejudge(nil, now)
+			}
 		}
 	}
 }
@@ -175,7 +178,7 @@ func (b *Book) Configure(list []Budget) (*Changes, error) {
 		named[def.Name], pots = p, append(pots, p)
 	}
 	for _, p := range b.pots {
-		p.retired = named[p.def.Name] != p
+		p.retired = named[p.name] != p
 	}
 	for _, name := range slices.Sorted(maps.Keys(b.states)) {
 		if s := b.states[name]; named[name] == nil && s.Fingerprint != "" {
@@ -271,7 +274,7 @@ func (a *account) rejudge(old []float64, now int64) bool {
 
 // introduce decides what a budget starts from that is new to b.
 func (b *Book) introduce(p *pot, now int64, changes *Changes) {
-	name := p.def.Name
+	name := p.name
 	state, known := b.states[name]
 	if known && state.Fingerprint == p.print {
 		p.since = unixNano(state.Since)
