@@ -3,6 +3,8 @@ package anthropic
 import (
 	"bytes"
 	"net/http"
+	"slices"
+	"strings"
 
 	"github.com/ccproxy/ccproxy/gateway"
 	"github.com/ccproxy/ccproxy/gateway/jsonscan"
@@ -25,6 +27,13 @@ const (
 	keyOutputFormat
 	keyMetadata
 	keyServiceTier
+	keySpeed
+	keyGeo
+	keyContainer
+	keyServers
+	keyFallbacks
+	keyCompaction
+	keyContextEdits
 	keyCount
 )
 
@@ -32,14 +41,17 @@ var requestKeys = []string{
 	keyModel: "model", keyMessages: "messages", keyStream: "stream", keyMaxTokens: "max_tokens",
 	keyTemperature: "temperature", keyTopP: "top_p", keyTopK: "top_k", keyStopSequences: "stop_sequences",
 	keyTools: "tools", keyThinking: "thinking", keyOutputConfig: "output_config", keyOutputFormat: "output_format",
-	keyMetadata: "metadata", keyServiceTier: "service_tier",
+	keyMetadata: "metadata", keyServiceTier: "service_tier", keySpeed: "speed", keyGeo: "inference_geo",
+	keyContainer: "container", keyServers: "mcp_servers", keyFallbacks: "fallbacks", keyCompaction: "compaction",
+	keyContextEdits: "context_management",
 }
 
 var (
-	typeKey   = []string{"type"}
-	userIDKey = []string{"user_id"}
-	toolKeys  = []string{"name", "type"}
-	configKey = []string{"effort", "format"}
+	typeKey     = []string{"type"}
+	userIDKey   = []string{"user_id"}
+	toolKeys    = []string{"name", "type", "max_uses"}
+	configKey   = []string{"effort", "format"}
+	thinkingKey = []string{"type", "display"}
 )
 
 // pick reads the members of the object at s whose keys are in keys into out, key by key. The first of a repeated key is
@@ -83,7 +95,8 @@ func decode(r *http.Request, body []byte, conversation bool) (gateway.Call, erro
 	d.messages(s[keyMessages], conversation)
 	d.parameters(&s)
 	d.tools(s[keyTools])
-	d.thinking(s[keyThinking])
+	d.thinking(s[keyThinking], r.Header)
+	d.server(&s)
 	d.output(s[keyOutputConfig], s[keyOutputFormat])
 	d.identity(r.Header, s[keyMetadata])
 	if d.err != nil {
@@ -191,7 +204,7 @@ func (d *decoder) parameters(s *[keyCount]jsonscan.Span) {
 		c.StopSequences++
 		return true
 	})
-	c.ServiceTier = d.word(s[keyServiceTier])
+	c.ServiceTier, c.Speed, c.Geo = d.word(s[keyServiceTier]), d.word(s[keySpeed]), d.word(s[keyGeo])
 }
 
 // word returns the string at s if it is one that telemetry can carry, else "".
@@ -210,12 +223,13 @@ func (d *decoder) tools(s jsonscan.Span) {
 	list := make([]string, 0, 16)
 	jsonscan.Array(d.body, s, func(_ int, tool jsonscan.Span) bool {
 		d.call.ToolCount++
-		var v [2]jsonscan.Span
+		var v [3]jsonscan.Span
 		d.pick("tools.", tool, toolKeys, v[:])
+		d.serverTool(v[1], v[2])
 		if len(list) == maxTools {
 			return true
 		}
-		for _, s := range v {
+		for _, s := range v[:2] {
 			if name, _ := jsonscan.String(d.body, s); name != "" {
 				list = append(list, name)
 				break
@@ -228,13 +242,60 @@ func (d *decoder) tools(s jsonscan.Span) {
 	}
 }
 
-// thinking reads the switch. Its types are an open list (enabled, adaptive, between_tools): each but "disabled" thinks.
-func (d *decoder) thinking(s jsonscan.Span) {
-	d.call.ThinkingKey = s.Exists()
-	var v [1]jsonscan.Span
-	d.pick("thinking.", s, typeKey, v[:])
+// clientTools begin the types of tools that the client runs, and of the search among its own tools, whose results are in the
+// request. Read-only.
+var clientTools = []string{"custom", "bash_", "text_editor_", "memory_", "computer_", "browser_toolset_", "tool_search_tool_"}
+
+// serverTool notes a tool that runs at Anthropic. How often it searches the web may be bounded.
+func (d *decoder) serverTool(kind, most jsonscan.Span) {
+	if !kind.Exists() || jsonscan.IsNull(d.body, kind) {
+		return
+	}
+	k, _ := jsonscan.String(d.body, kind)
+	if slices.ContainsFunc(clientTools, func(prefix string) bool { return strings.HasPrefix(k, prefix) }) {
+		return
+	}
+	c := &d.call
+	c.ServerTools = true
+	if !strings.HasPrefix(k, "web_search_") {
+		return
+	}
+	n, ok := jsonscan.Int(d.body, most)
+	if !ok || n < 0 || n > maxSearches || c.WebSearches < 0 {
+		c.WebSearches = -1
+		return
+	}
+	c.WebSearches += n
+}
+
+// server notes what else makes the model, or another one, read more than was sent.
+func (d *decoder) server(s *[keyCount]jsonscan.Span) {
+	given := func(v jsonscan.Span) bool {
+		return v.Exists() && !jsonscan.IsNull(d.body, v) && (jsonscan.Kind(d.body, v) != '[' || jsonscan.Get(d.body, v, "#0").Exists())
+	}
+	c := &d.call
+	c.Elsewhere = given(s[keyContainer])
+	edits := s[keyContextEdits]
+	c.ServerTools = c.ServerTools || given(s[keyServers]) || given(s[keyFallbacks]) || given(s[keyCompaction]) ||
+		bytes.Contains(d.body[edits.Start:edits.End], []byte(`"compact`))
+}
+
+// thinking reads the switch. Its types are an open list (enabled, adaptive, between_tools): each but "disabled" thinks. What
+// is shown of it by default depends on the model; those that know "enabled" show it. Where nothing is shown, a beta shows how
+// much was thought.
+func (d *decoder) thinking(s jsonscan.Span, h http.Header) {
+	c := &d.call
+	c.ThinkingKey = s.Exists()
+	var v [2]jsonscan.Span
+	d.pick("thinking.", s, thinkingKey, v[:])
 	kind, _ := jsonscan.String(d.body, v[0])
-	d.call.Thinking = kind != "" && kind != "disabled"
+	c.Thinking = kind != "" && kind != "disabled"
+	if !c.Thinking {
+		return
+	}
+	display, _ := jsonscan.RawString(d.body, v[1])
+	shown := string(display) == "summarized" || kind == "enabled" && !v[1].Exists()
+	c.HiddenThinking = !shown && !slices.ContainsFunc(h["Anthropic-Beta"], func(v string) bool { return strings.Contains(v, "thinking-token-count-") })
 }
 
 // output reads the effort and the format asked for. format is the older top-level spelling of the latter.

@@ -41,7 +41,7 @@ func TestRequestFactsAreRead(t *testing.T) {
 		Stream: true, MaxTokens: 32000, Temperature: gateway.Some(0.5), TopP: gateway.Some(0.9), TopK: gateway.Some[int64](40),
 		ReasoningLevel: "high", OutputType: "json", ServiceTier: "auto", Messages: 3,
 		Tools: []string{"Read", "web_search", "mcp_toolset"}, ToolCount: 4, Thinking: true, ThinkingKey: true,
-		StopSequences: 2, Images: 2, User: "alice@example.com",
+		StopSequences: 2, Images: 2, User: "alice@example.com", HiddenThinking: true, ServerTools: true, WebSearches: -1,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
@@ -49,6 +49,50 @@ func TestRequestFactsAreRead(t *testing.T) {
 	spliced := jsonscan.Splice(body, got.ModelSpan, []byte(`"x"`))
 	if again, err := anthropic.Messages().Decode(request(), spliced); err != nil || again.Model != "x" {
 		t.Errorf("after a splice got %q, %v; want x", again.Model, err)
+	}
+}
+
+func TestWhatARequestMayCostBesidesIsRead(t *testing.T) {
+	const claudeCode = "claude-code-20250219,thinking-token-count-2026-05-13,effort-2025-11-24"
+	for _, c := range []struct {
+		name, members, beta string
+		want                gateway.Call
+	}{
+		{"nothing", `"tools":[{"name":"a"},{"type":"custom","name":"b"},{"type":"bash_20250124","name":"bash"},{"type":null,"name":"c"}]`, "", gateway.Call{}},
+		{"speed and place", `"speed":"fast","inference_geo":"us"`, "", gateway.Call{Speed: "fast", Geo: "us"}},
+		{"some searches", `"tools":[{"type":"web_search_20250305","name":"web_search","max_uses":3},{"type":"web_search_20260209","max_uses":2}]`, "", gateway.Call{ServerTools: true, WebSearches: 5}},
+		{"no number of searches", `"tools":[{"type":"web_search_20250305","max_uses":null},{"type":"web_search_20260209","max_uses":2}]`, "", gateway.Call{ServerTools: true, WebSearches: -1}},
+		{"an absurd number", `"tools":[{"type":"web_search_20250305","max_uses":1e15}]`, "", gateway.Call{ServerTools: true, WebSearches: -1}},
+		{"an escaped type", `"tools":[{"type":"web\u005fsearch_20250305","max_uses":1}]`, "", gateway.Call{ServerTools: true, WebSearches: 1}},
+		{"a tool of a kind unheard of", `"tools":[{"type":"time_travel_20270101"}]`, "", gateway.Call{ServerTools: true}},
+		{"servers", `"mcp_servers":[{"url":"https://example.com"}]`, "", gateway.Call{ServerTools: true}},
+		{"no servers", `"mcp_servers":[],"fallbacks":null,"container":null`, "", gateway.Call{}},
+		{"other models", `"fallbacks":[{"model":"claude-haiku-4-5"}]`, "", gateway.Call{ServerTools: true}},
+		{"compaction", `"context_management":{"edits":[{"type":"compact_20260112"}]}`, "", gateway.Call{ServerTools: true}},
+		{"forgetting", `"context_management":{"edits":[{"type":"clear_thinking_20251015","keep":"all"}]}`, "", gateway.Call{}},
+		{"a container", `"container":"container_1"`, "", gateway.Call{Elsewhere: true}},
+		{"thinking shown", `"thinking":{"type":"enabled","budget_tokens":1024}`, "", gateway.Call{Thinking: true, ThinkingKey: true}},
+		{"thinking shown if the model likes", `"thinking":{"type":"adaptive"}`, "", gateway.Call{Thinking: true, ThinkingKey: true, HiddenThinking: true}},
+		{"thinking in short", `"thinking":{"type":"adaptive","display":"summarized"}`, "", gateway.Call{Thinking: true, ThinkingKey: true}},
+		{"thinking told of in tokens", `"thinking":{"type":"adaptive","display":"omitted"}`, claudeCode, gateway.Call{Thinking: true, ThinkingKey: true}},
+		{"thinking hidden", `"thinking":{"type":"enabled","display":"omitted"}`, "", gateway.Call{Thinking: true, ThinkingKey: true, HiddenThinking: true}},
+		{"no thinking", `"thinking":{"type":"disabled"}`, "", gateway.Call{ThinkingKey: true}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := request()
+			if c.beta != "" {
+				r.Header.Set("anthropic-beta", c.beta)
+			}
+			got, err := anthropic.Messages().Decode(r, []byte(`{"model":"m","max_tokens":1,"messages":[],`+c.members+`}`))
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.want.Operation, c.want.Model, c.want.ModelSpan, c.want.MaxTokens = got.Operation, "m", got.ModelSpan, 1
+			c.want.Tools, c.want.ToolCount = got.Tools, got.ToolCount
+			if diff := cmp.Diff(c.want, got); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
 	}
 }
 

@@ -17,6 +17,8 @@ const (
 	maxID = 128
 	// maxTools is how many tool names of a request are kept.
 	maxTools = 1000
+	// maxSearches is the largest number of web searches a tool can bound itself to; more is no bound.
+	maxSearches = 1000
 	// maxWord is the longest word of a provider's vocabulary kept, in bytes.
 	maxWord = 128
 )

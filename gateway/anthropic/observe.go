@@ -48,19 +48,26 @@ func observe(e *gateway.Event, r *gateway.Result) {
 	}
 }
 
-// observeDelta counts the text of a delta as it stands, escapes included. A signature is no output: it comes when the thinking
-// is over, and alone when the thinking is omitted.
+// observeDelta counts the text of a delta. A signature is no output: it comes when the thinking is over, and alone when the
+// thinking is omitted. How much was thought then may come instead, in tokens.
 func observeDelta(data []byte, r *gateway.Result) {
 	delta := jsonscan.Get(data, jsonscan.Root(data), "delta")
+	text, thought := 0, int64(0)
 	jsonscan.Object(data, delta, func(key []byte, v jsonscan.Span) bool {
 		switch string(key) {
 		case "text", "thinking", "partial_json":
-			output(v.End-v.Start-2, r)
+			text += jsonscan.StringSize(data, v)
+		case "estimated_tokens":
+			thought, _ = jsonscan.Int(data, v)
 		case "citation":
 			r.Content = true
 		}
 		return true
 	})
+	if text == 0 && thought > 0 && thought < maxThought {
+		text = int(thought) * bytesPerToken
+	}
+	output(text, r)
 }
 
 // output notes n bytes of generated text.
@@ -71,6 +78,13 @@ func output(n int, r *gateway.Result) {
 	}
 }
 
+const (
+	// bytesPerToken is what a token counts that is told of and not shown.
+	bytesPerToken = 4
+	// maxThought bounds the tokens that one delta tells of.
+	maxThought = 1 << 20
+)
+
 var blockKeys = []string{"type", "text", "thinking", "name", "input", "data"}
 
 // observeBlock reads a content block: whole in a plain answer, mostly empty at its start in a stream.
@@ -78,7 +92,7 @@ func observeBlock(data []byte, block jsonscan.Span, r *gateway.Result) {
 	var v [6]jsonscan.Span
 	pick(data, block, blockKeys, v[:])
 	kind, _ := jsonscan.RawString(data, v[0])
-	text := func(s jsonscan.Span) int { return s.End - s.Start - 2 }
+	text := func(s jsonscan.Span) int { return jsonscan.StringSize(data, s) }
 	switch string(kind) {
 	case "text":
 		output(text(v[1]), r)
@@ -86,7 +100,7 @@ func observeBlock(data []byte, block jsonscan.Span, r *gateway.Result) {
 		output(text(v[2]), r)
 	case "tool_use", "server_tool_use", "mcp_tool_use":
 		output(text(v[3]), r)
-		output(text(v[4]), r) // nothing for the {} of a stream
+		output(v[4].End-v[4].Start-2, r) // nothing for the {} of a stream
 	case "redacted_thinking":
 		output(text(v[5]), r)
 	case "fallback", "": // says that another model goes on; generates nothing

@@ -2,6 +2,7 @@ package anthropic_test
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -56,13 +57,13 @@ func TestStreamsAreObserved(t *testing.T) {
 				Input: 2095, CacheRead: 20011, CacheWrite: 1096, CacheWrite1h: 3000, Output: 15,
 				Geo: "us", Source: names.UsageSourceProvider,
 			},
-			ServiceTier: "standard", Content: true, Done: true, OutputBytes: 5 + 14,
+			ServiceTier: "standard", Content: true, Done: true, OutputBytes: 5 + 11,
 		},
 		"thinking_tools": {
 			ID: "msg_01Tools", Model: "claude-opus-5", FinishReasons: []string{"tool_use"},
 			Counts:  gateway.Counts{Seen: true, Input: 472, Output: 89, Reasoning: 40},
 			Usage:   gateway.Usage{Input: 472, Output: 49, Reasoning: 40, Source: names.UsageSourceProvider},
-			Content: true, Done: true, OutputBytes: 8 + 11 + 14 + 11,
+			Content: true, Done: true, OutputBytes: 8 + 11 + 12 + 9,
 		},
 		"thinking_omitted": { // a signature alone is no output
 			ID: "msg_01Omit", Model: "claude-sonnet-4-6", FinishReasons: []string{"end_turn"},
@@ -74,7 +75,7 @@ func TestStreamsAreObserved(t *testing.T) {
 			ID: "msg_01Web", Model: "claude-sonnet-5", FinishReasons: []string{"end_turn"},
 			Counts:  gateway.Counts{Seen: true, Input: 10682, Output: 510, WebSearches: 2},
 			Usage:   gateway.Usage{Input: 10682, Output: 510, WebSearches: 2, Source: names.UsageSourceProvider},
-			Content: true, Done: true, OutputBytes: 10 + 18 + 6,
+			Content: true, Done: true, OutputBytes: 10 + 14 + 6,
 		},
 		"usage_moves_to_cache": { // message_delta lowers it; a later one has no stop reason and null counters
 			ID: "msg_glm", Model: "glm-5", FinishReasons: []string{"end_turn"},
@@ -308,5 +309,70 @@ func TestObservingDeltasAllocatesNothing(t *testing.T) {
 	var r gateway.Result
 	if n := testing.AllocsPerRun(100, func() { d.Observe(&e, &r) }); n != 0 {
 		t.Errorf("got %v allocations, want 0", n)
+	}
+}
+
+// usageOf is what a plain answer with the usage has used.
+func usageOf(usage string) gateway.Result {
+	var r gateway.Result
+	body := []byte(`{"type":"message","model":"claude-a","content":[{"type":"text","text":"x"}],"usage":` + usage + `}`)
+	anthropic.Messages().Observe(&gateway.Event{Data: body, Raw: body}, &r)
+	return r
+}
+
+func TestSamplingsBesidesTheAnswersOwnAreKeptApart(t *testing.T) {
+	const message = `{"type":"message","model":"claude-a","input_tokens":100,"output_tokens":20,"cache_read_input_tokens":7}`
+	for name, c := range map[string]struct {
+		usage         string
+		input, output int64
+		others        string
+	}{
+		"none":              {`{"input_tokens":100,"output_tokens":20}`, 100, 20, ""},
+		"null":              {`{"input_tokens":100,"output_tokens":20,"iterations":null}`, 100, 20, ""},
+		"its own alone":     {`{"input_tokens":300,"output_tokens":45,"iterations":[` + message + `,` + message + `]}`, 300, 45, ""},
+		"compacted":         {`{"iterations":[{"type":"compaction","model":null,"input_tokens":900,"output_tokens":30},` + message + `],"input_tokens":100,"output_tokens":20}`, 100, 20, " 900 0 0 0 30"},
+		"advised, twice":    {`{"input_tokens":100,"output_tokens":20,"iterations":[` + message + `,{"type":"advisor_message","model":"claude-b","input_tokens":5,"output_tokens":6},{"type":"advisor_message","model":"claude-b","input_tokens":50,"cache_creation_input_tokens":9,"cache_creation":{"ephemeral_5m_input_tokens":2,"ephemeral_1h_input_tokens":7},"output_tokens":60}]}`, 100, 20, "claude-b 55 0 2 7 66"},
+		"another took over": {`{"input_tokens":109,"output_tokens":28,"iterations":[` + message + `,{"type":"fallback_message","model":"claude-b","input_tokens":9,"output_tokens":8}]}`, 100, 20, "claude-b 9 0 0 0 8"},
+		"of a kind unknown": {`{"input_tokens":100,"output_tokens":20,"iterations":[{"type":"dream","model":"claude-c","input_tokens":5,"output_tokens":6}]}`, 100, 20, ""},
+		"a hostile name":    {`{"input_tokens":100,"output_tokens":20,"iterations":[{"type":"advisor_message","model":"a b;c 1 2","input_tokens":-5,"output_tokens":6}]}`, 100, 20, "a_b_c_1_2 0 0 0 0 6"},
+	} {
+		r := usageOf(c.usage)
+		if u := r.Usage; u.Input != c.input || u.Output != c.output || u.Others != c.others || u.Source != names.UsageSourceProvider {
+			t.Errorf("%s: got %+v, want input %d, output %d, others %q", name, u, c.input, c.output, c.others)
+		}
+	}
+}
+
+func TestManySamplingsAreAddedUp(t *testing.T) {
+	var b strings.Builder
+	for i := range 100_000 {
+		fmt.Fprintf(&b, `{"type":"advisor_message","model":"m%d","input_tokens":1,"output_tokens":2},`, i)
+	}
+	r := usageOf(`{"input_tokens":1,"output_tokens":1,"iterations":[` + b.String() + `1]}`)
+	var parts int
+	var input, output int64
+	for _, u := range r.Usage.OtherParts() {
+		parts++
+		input += u.Input
+		output += u.Output
+	}
+	if parts != 32 || input != 100_000 || output != 200_000 {
+		t.Errorf("got %d parts with %d and %d tokens, want 32 with 100000 and 200000", parts, input, output)
+	}
+}
+
+func TestThoughtsToldOfInTokensCount(t *testing.T) {
+	var r gateway.Result
+	for data, want := range map[string]int64{
+		`{"type":"content_block_delta","delta":{"type":"thinking_delta","thinking":"","estimated_tokens":50}}`:                  200,
+		`{"type":"content_block_delta","delta":{"type":"thinking_delta","thinking":"abc","estimated_tokens":50}}`:               3,
+		`{"type":"content_block_delta","delta":{"type":"thinking_delta","thinking":"","estimated_tokens":9223372036854775807}}`: 0,
+		`{"type":"content_block_delta","delta":{"type":"thinking_delta","thinking":"","estimated_tokens":null}}`:                0,
+	} {
+		r = gateway.Result{}
+		anthropic.Messages().Observe(&gateway.Event{Name: []byte("content_block_delta"), Data: []byte(data)}, &r)
+		if r.OutputBytes != want || r.Content != (want > 0) {
+			t.Errorf("%s: got %d bytes, content %v, want %d", data, r.OutputBytes, r.Content, want)
+		}
 	}
 }

@@ -242,6 +242,7 @@ func (d *decoder) tools(s jsonscan.Span) {
 		jsonscan.Object(d.body, tool, func(key []byte, v jsonscan.Span) bool {
 			if string(key) != "functionDeclarations" && string(key) != "function_declarations" {
 				add(string(key))
+				d.serverTool(key)
 				return true
 			}
 			jsonscan.Array(d.body, v, func(_ int, function jsonscan.Span) bool {
@@ -258,6 +259,17 @@ func (d *decoder) tools(s jsonscan.Span) {
 	if len(list) > 0 {
 		d.call.Tools = list
 	}
+}
+
+// serverTool notes a tool that runs at the provider: each but functions and the computer.
+func (d *decoder) serverTool(key []byte) {
+	switch string(key) {
+	case "computerUse", "computer_use":
+		return
+	case "googleSearch", "google_search", "googleSearchRetrieval", "google_search_retrieval", "enterpriseWebSearch", "enterprise_web_search":
+		d.call.WebSearches = -1
+	}
+	d.call.ServerTools = true
 }
 
 // config reads generationConfig.
@@ -333,7 +345,8 @@ func (d *decoder) outputType(mimeType, modalities jsonscan.Span) {
 	})
 }
 
-// thinking reads thinkingConfig. A budget of 0 turns thinking off unless a level is named.
+// thinking reads thinkingConfig. A budget of 0 turns thinking off unless a level is named; without one it is the model that
+// decides, and thoughts are not shown as they were.
 func (d *decoder) thinking(s jsonscan.Span) {
 	var v [3]jsonscan.Span
 	d.pick(s, thinkingKeys, v[:])
@@ -341,6 +354,7 @@ func (d *decoder) thinking(s jsonscan.Span) {
 	budget, ok := d.integer(v[0])
 	include, _ := jsonscan.Bool(d.body, v[2])
 	d.call.Thinking = d.call.ReasoningLevel != "" || ok && budget != 0 || !ok && include
+	d.call.HiddenThinking = d.call.Thinking || !ok
 }
 
 // word returns the string at s if it is one that telemetry can carry, else "".

@@ -41,7 +41,7 @@ func TestRequestFactsAreReadInBothSpellings(t *testing.T) {
 		MaxTokens: 2048, Temperature: gateway.Some(0.5), TopP: gateway.Some(0.9), TopK: gateway.Some[int64](40), Seed: gateway.Some[int64](-7),
 		Choices: 2, ReasoningLevel: "HIGH", OutputType: "json", ServiceTier: "flex", Messages: 3,
 		Tools: []string{"f", "g", "googleSearch"}, ToolCount: 4, Thinking: true, StopSequences: 1, Images: 2,
-		Session: "s-1", PreviousResponse: "cachedContents/abc",
+		Session: "s-1", PreviousResponse: "cachedContents/abc", HiddenThinking: true, ServerTools: true, WebSearches: -1,
 	}
 	snake := camel
 	for _, k := range [][2]string{
@@ -149,6 +149,9 @@ func TestThinkingIsWhatTheClientAskedFor(t *testing.T) {
 		c, err := gemini.GenerateContent().Decode(request(generatePath), []byte(`{"generationConfig":{"thinkingConfig":`+config+`}}`))
 		if err != nil || c.Thinking != want || c.ThinkingKey {
 			t.Errorf("%s: got thinking %v, key %v, %v; want %v", config, c.Thinking, c.ThinkingKey, err, want)
+		}
+		if off := strings.HasPrefix(config, `{"thinkingBudget":0`); c.HiddenThinking == off { // else the model decides
+			t.Errorf("%s: got hidden thinking %v, want %v", config, c.HiddenThinking, !off)
 		}
 	}
 }

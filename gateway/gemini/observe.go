@@ -66,23 +66,47 @@ func observeCandidate(data []byte, candidate jsonscan.Span, position int, r *gat
 		finished(r, position, reason)
 	}
 	if v[3].Exists() {
-		var searches int64
-		jsonscan.Array(data, jsonscan.Get(data, v[3], "webSearchQueries"), func(int, jsonscan.Span) bool {
-			searches++
-			return true
-		})
-		r.Counts.WebSearches = max(r.Counts.WebSearches, searches)
+		r.Counts.WebSearches = max(r.Counts.WebSearches, queries(data, jsonscan.Get(data, v[3], "webSearchQueries")))
 		r.Usage.WebSearches = r.Counts.WebSearches
 	}
 }
 
-// observePart counts generated text as it stands, escapes included.
+// maxQueries bounds the search queries that are compared with each other.
+const maxQueries = 64
+
+// queries counts the different queries at s: one that is repeated is billed once.
+func queries(data []byte, s jsonscan.Span) (n int64) {
+	var known [maxQueries][]byte
+	jsonscan.Array(data, s, func(_ int, q jsonscan.Span) bool {
+		text := data[q.Start:q.End]
+		for _, k := range known[:min(n, maxQueries)] {
+			if bytes.Equal(k, text) {
+				return true
+			}
+		}
+		if q.End-q.Start == len(`""`) {
+			return true
+		}
+		if n < maxQueries {
+			known[n] = text
+		}
+		n++
+		return true
+	})
+	return n
+}
+
+// observePart counts generated text.
 func observePart(data []byte, part jsonscan.Span, r *gateway.Result) {
 	jsonscan.Object(data, part, func(key []byte, v jsonscan.Span) bool {
 		switch string(key) {
 		case "text":
-			output(v.End-v.Start-2, r)
-		case "functionCall", "executableCode":
+			output(jsonscan.StringSize(data, v), r)
+		case "functionCall":
+			r.Content = true
+			args := jsonscan.Get(data, v, "args")
+			output(jsonscan.StringSize(data, jsonscan.Get(data, v, "name"))+args.End-args.Start, r)
+		case "executableCode":
 			output(v.End-v.Start, r)
 		case "inlineData", "fileData", "codeExecutionResult":
 			r.Content = true

@@ -2,9 +2,11 @@ package gemini_test
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"testing/iotest"
 
@@ -57,7 +59,7 @@ func TestStreamsAreObserved(t *testing.T) {
 		ID: id, Model: model, FinishReasons: []string{"STOP"},
 		Counts:  gateway.Counts{Seen: true, Input: 8, Output: 5, Total: 13},
 		Usage:   gateway.Usage{Input: 8, Output: 5, Source: names.UsageSourceProvider},
-		Content: true, Done: true, OutputBytes: 3 + 8,
+		Content: true, Done: true, OutputBytes: 3 + 6,
 	}
 	tests := []struct {
 		name, contentType string
@@ -69,7 +71,7 @@ func TestStreamsAreObserved(t *testing.T) {
 			ID: id, Model: model, FinishReasons: []string{"STOP"},
 			Counts:      gateway.Counts{Seen: true, Input: 40, CacheRead: 25, Output: 20, Reasoning: 30, Total: 90},
 			Usage:       gateway.Usage{Input: 15, CacheRead: 25, Output: 20, Reasoning: 30, Source: names.UsageSourceProvider},
-			ServiceTier: "priority", Content: true, Done: true, OutputBytes: 8 + 41 + 24,
+			ServiceTier: "priority", Content: true, Done: true, OutputBytes: 8 + 8 + 4,
 		}},
 		{"blocked_prompt.sse", eventStream, gateway.Result{
 			Model: model, FinishReasons: []string{"PROHIBITED_CONTENT"},
@@ -97,7 +99,7 @@ func TestStreamsAreObserved(t *testing.T) {
 			ID: id, Model: model,
 			Counts:  gateway.Counts{Seen: true, Input: 8, Output: 2, Total: 10},
 			Usage:   gateway.Usage{Input: 8, Output: 2, Source: names.UsageSourcePartial},
-			Content: true, OutputBytes: 3 + 8,
+			Content: true, OutputBytes: 3 + 6,
 		}},
 		{"two_candidates.sse", eventStream, gateway.Result{
 			FinishReasons: []string{"STOP", "MAX_TOKENS"},
@@ -316,5 +318,22 @@ func TestObservingFramesAllocatesNothing(t *testing.T) {
 	var r gateway.Result
 	if n := testing.AllocsPerRun(100, func() { d.Observe(&e, &r) }); n != 0 {
 		t.Errorf("got %v allocations, want 0", n)
+	}
+}
+
+func TestQueriesRepeatedCountOnce(t *testing.T) {
+	var many strings.Builder
+	for i := range 1000 {
+		fmt.Fprintf(&many, `"q%d",`, i)
+	}
+	for list, want := range map[string]int64{
+		`[]`: 0, `null`: 0, `["a"]`: 1, `["a","b","a",""]`: 2, `[` + many.String() + `"q1"]`: 1000,
+	} {
+		var r gateway.Result
+		body := []byte(`{"candidates":[{"groundingMetadata":{"webSearchQueries":` + list + `}}]}`)
+		gemini.GenerateContent().Observe(&gateway.Event{Data: body, Raw: body}, &r)
+		if r.Usage.WebSearches != want {
+			t.Errorf("%.40s: got %d searches, want %d", list, r.Usage.WebSearches, want)
+		}
 	}
 }

@@ -162,3 +162,20 @@ func FuzzQuoteRoundTrips(f *testing.F) {
 		}
 	})
 }
+
+func FuzzStringSizeIsTheLengthOfTheString(f *testing.F) {
+	for _, s := range []string{``, `plain`, `\"\\\n`, `\u0041\u00e9\u20ac`, `\ud83d\ude00`, `\ud83dx`, `\u12`, `\x\`, `é\/`} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, inside string) {
+		doc := []byte(`"` + inside + `"`)
+		s := jsonscan.Span{End: len(doc)}
+		got := jsonscan.StringSize(doc, s)
+		if want, ok := jsonscan.String(doc, s); utf8.ValidString(inside) && ok && got != len(want) {
+			t.Fatalf("%q: got %d, want %d", inside, got, len(want))
+		}
+		if got < 0 || got > len(inside) {
+			t.Fatalf("%q: got %d", inside, got)
+		}
+	})
+}

@@ -46,6 +46,34 @@ func String(doc []byte, s Span) (string, bool) {
 	return string(unescape(make([]byte, 0, len(b)), b)), true
 }
 
+// StringSize returns the length in bytes of what [String] returns, without making it; 0 when s is no string. Bytes that are
+// not UTF-8 count as they stand.
+func StringSize(doc []byte, s Span) int {
+	b, ok := inner(doc, s)
+	if !ok {
+		return 0
+	}
+	n := len(b)
+	for i := bytes.IndexByte(b, '\\'); i >= 0 && i+1 < len(b); {
+		written, size := 1, 1 // an escape that is none is kept as it stands
+		if b[i+1] == 'u' {
+			if r, length := escapedRune(b[i:]); length > 0 {
+				written, size = length, utf8.RuneLen(r)
+			}
+		} else if escapes[b[i+1]] != 0 {
+			written = 2
+		}
+		n += size - written
+		i += written
+		next := bytes.IndexByte(b[i:], '\\')
+		if next < 0 {
+			break
+		}
+		i += next
+	}
+	return n
+}
+
 // inner returns what stands between the quotes of the string at s.
 func inner(doc []byte, s Span) ([]byte, bool) {
 	b := text(doc, s)

@@ -32,6 +32,7 @@ func Chat() gateway.Dialect {
 			"modalities":            (*request).modalities,
 			"tools":                 (*request).tools,
 			"functions":             (*request).tools,
+			"web_search_options":    (*request).webSearch,
 			"prompt_cache_key":      cacheKeyOf,
 		}),
 	}}

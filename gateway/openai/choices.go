@@ -23,6 +23,9 @@ func (choiceEvents) Observe(e *gateway.Event, r *gateway.Result) {
 		observeTail(e.Tail, &chatCounters, r)
 	case bytes.HasPrefix(doc, []byte("[DONE]")):
 		r.Done = true
+		if r.Counts.Seen {
+			r.Usage.Source = names.UsageSourceProvider
+		}
 	case r.Content && plainDelta(doc, r):
 	default:
 		observeChunk(doc, r)
@@ -112,6 +115,7 @@ func skipSpace(doc []byte, i int) int {
 // observeChunk reads all of a chunk, or a plain body.
 func observeChunk(doc []byte, r *gateway.Result) {
 	failed := false
+	var choices, usage jsonscan.Span
 	jsonscan.Object(doc, jsonscan.Root(doc), func(key []byte, v jsonscan.Span) bool {
 		switch string(key) {
 		case "id":
@@ -125,11 +129,13 @@ func observeChunk(doc []byte, r *gateway.Result) {
 		case "system_fingerprint":
 			setString(&r.SystemFingerprint, doc, v)
 		case "choices":
+			choices = v
 			jsonscan.Array(doc, v, func(i int, choice jsonscan.Span) bool {
 				failed = observeChoice(doc, choice, i, r) || failed
 				return true
 			})
 		case "usage":
+			usage = v
 			chatCounters.observe(doc, v, r)
 		case "x_groq":
 			chatCounters.observe(doc, jsonscan.Get(doc, v, "usage"), r)
@@ -138,6 +144,10 @@ func observeChunk(doc []byte, r *gateway.Result) {
 		}
 		return true
 	})
+	// Some vendors count with every chunk of a stream (vLLM's continuous_usage_stats).
+	if len(r.FinishReasons) == 0 && jsonscan.Kind(doc, usage) == '{' && jsonscan.Get(doc, choices, "#0", "delta").Exists() {
+		r.Usage.Source = names.UsageSourcePartial
+	}
 	if failed && r.Err == nil { // OpenRouter: finish_reason "error" with nothing said
 		r.Err = &gateway.Error{Type: names.ErrorServerError, Origin: names.ErrorOriginProvider, Code: "error", Message: "the provider ended the answer with an error"}
 	}
@@ -209,13 +219,8 @@ func output(r *gateway.Result, n int) {
 	}
 }
 
-// stringSize returns the length of the string at s as it stands in doc.
-func stringSize(doc []byte, s jsonscan.Span) int {
-	if jsonscan.Kind(doc, s) != '"' {
-		return 0
-	}
-	return max(s.End-s.Start-2, 0)
-}
+// stringSize returns the length of the string at s.
+func stringSize(doc []byte, s jsonscan.Span) int { return jsonscan.StringSize(doc, s) }
 
 // generated notes what the delta or the message at s holds.
 func generated(doc []byte, s jsonscan.Span, r *gateway.Result) {

@@ -61,11 +61,11 @@ var recorded = []struct {
 	want    gateway.Result
 }{
 	{"chat_openai.sse", Chat(), gateway.Result{ID: chatID, Model: model, ServiceTier: "default", SystemFingerprint: build,
-		FinishReasons: []string{"stop"}, Content: true, Done: true, OutputBytes: 15,
+		FinishReasons: []string{"stop"}, Content: true, Done: true, OutputBytes: 12,
 		Counts: gateway.Counts{Seen: true, Input: 1200, CacheRead: 1024, CacheWrite: 100, Output: 50, Reasoning: 20, Total: 1250},
 		Usage:  gateway.Usage{Input: 76, CacheRead: 1024, CacheWrite: 100, Output: 30, Reasoning: 20, Source: "provider"}}},
 	{"chat_tools.sse", Chat(), gateway.Result{ID: chatID, Model: model, ServiceTier: "default", SystemFingerprint: build,
-		FinishReasons: []string{"tool_calls"}, Content: true, Done: true, OutputBytes: 30}},
+		FinishReasons: []string{"tool_calls"}, Content: true, Done: true, OutputBytes: 26}},
 	{"chat_azure.sse", Chat(), gateway.Result{ID: chatID, Model: model, ServiceTier: "default", SystemFingerprint: build,
 		FinishReasons: []string{"content_filter"}, Incomplete: "content_filter", Content: true, Done: true, OutputBytes: 2,
 		Counts: gateway.Counts{Seen: true, Input: 9, Output: 1, Total: 10}, Usage: gateway.Usage{Input: 9, Output: 1, Source: "provider"}}},
@@ -447,5 +447,30 @@ func TestDeltasAllocateNothing(t *testing.T) {
 		if n := testing.AllocsPerRun(100, func() { tt.dialect.Observe(e, &r) }); n != 0 {
 			t.Errorf("%s: got %v allocations, want 0", tt.data, n)
 		}
+	}
+}
+
+func TestUsageOfAStreamThatGoesOnIsPartial(t *testing.T) {
+	var r gateway.Result
+	for _, c := range []struct {
+		data, want string
+		output     int64
+	}{
+		{`{"choices":[{"index":0,"delta":{"content":"a"},"finish_reason":null}],"usage":{"prompt_tokens":9,"completion_tokens":1}}`, "partial", 1},
+		{`{"usage":{"prompt_tokens":9,"completion_tokens":2},"choices":[{"index":0,"delta":{"content":"b"},"finish_reason":null}]}`, "partial", 2},
+		{`{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}],"usage":{"prompt_tokens":9,"completion_tokens":3}}`, "provider", 3},
+		{`[DONE]`, "provider", 3},
+	} {
+		Chat().Observe(&gateway.Event{Data: []byte(c.data)}, &r)
+		if r.Usage.Source != c.want || r.Usage.Output != c.output {
+			t.Errorf("%s: got %s %d, want %s %d", c.data, r.Usage.Source, r.Usage.Output, c.want, c.output)
+		}
+	}
+	r = gateway.Result{}
+	for _, data := range []string{`{"choices":[{"index":0,"delta":{"content":"a"}}],"usage":{"prompt_tokens":9,"completion_tokens":1}}`, `[DONE]`} {
+		Chat().Observe(&gateway.Event{Data: []byte(data)}, &r)
+	}
+	if r.Usage.Source != "provider" {
+		t.Errorf("got %s of a stream that ended without a reason, want provider", r.Usage.Source)
 	}
 }

@@ -3,6 +3,7 @@ package openai
 import (
 	"bytes"
 	"net/http"
+	"strings"
 
 	"github.com/ccproxy/ccproxy/gateway"
 	"github.com/ccproxy/ccproxy/gateway/jsonscan"
@@ -10,9 +11,10 @@ import (
 )
 
 const (
-	maxText  = 128  // characters of a string that is kept of a request or an answer
-	maxModel = 256  // bytes of a model's name
-	maxTools = 1000 // names of tools kept
+	maxText     = 128  // characters of a string that is kept of a request or an answer
+	maxModel    = 256  // bytes of a model's name
+	maxTools    = 1000 // names of tools kept
+	maxSearches = 1000 // tool calls a request can bound itself to; more is no bound
 )
 
 // request is a request being read.
@@ -23,6 +25,7 @@ type request struct {
 	input        jsonscan.Span
 	cacheKey     string
 	conversation string
+	calls        int64 // max_tool_calls; 0: not given
 	user, safety string
 	err          *gateway.Error
 }
@@ -309,9 +312,6 @@ func (q *request) modalities(s jsonscan.Span) {
 func (q *request) tools(s jsonscan.Span) {
 	jsonscan.Array(q.body, s, func(_ int, tool jsonscan.Span) bool {
 		q.call.ToolCount++
-		if len(q.call.Tools) == maxTools {
-			return true
-		}
 		var kind, name, inner jsonscan.Span
 		jsonscan.Object(q.body, tool, func(key []byte, v jsonscan.Span) bool {
 			switch string(key) {
@@ -324,6 +324,10 @@ func (q *request) tools(s jsonscan.Span) {
 			}
 			return q.err == nil
 		})
+		q.serverTool(kind)
+		if len(q.call.Tools) == maxTools {
+			return q.err == nil
+		}
 		own := q.text(name)
 		if own == "" {
 			own = q.text(q.member(inner, "name"))
@@ -336,6 +340,38 @@ func (q *request) tools(s jsonscan.Span) {
 		}
 		return q.err == nil
 	})
+}
+
+// clientTools are the types of tools that the client runs, and of the search
+// among its own tools. Read-only.
+var clientTools = map[string]bool{"function": true, "custom": true, "namespace": true, "local_shell": true, "apply_patch": true,
+	"tool_search": true, "computer": true, "computer_use_preview": true}
+
+// serverTool notes a tool that runs at the provider.
+func (q *request) serverTool(kind jsonscan.Span) {
+	raw, ok := jsonscan.RawString(q.body, kind)
+	if ok && clientTools[string(raw)] {
+		return
+	}
+	if k := q.text(kind); k != "" && !clientTools[k] {
+		q.call.ServerTools = true
+		if strings.HasPrefix(k, "web_search") {
+			q.call.WebSearches = -1
+		}
+	}
+}
+
+// webSearch reads web_search_options of chat completions.
+func (q *request) webSearch(s jsonscan.Span) {
+	if jsonscan.Kind(q.body, s) == '{' {
+		q.call.ServerTools, q.call.WebSearches = true, -1
+	}
+}
+
+// storedPrompt reads the prompt of the Responses API, which is kept at the
+// provider.
+func (q *request) storedPrompt(s jsonscan.Span) {
+	q.call.Elsewhere = q.call.Elsewhere || jsonscan.Kind(q.body, s) == '{'
 }
 
 // once stores v in dst, which must not have been stored before.

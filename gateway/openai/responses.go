@@ -25,6 +25,8 @@ func responsesFields() fields {
 		"reasoning":         (*request).reasoning,
 		"text":              func(q *request, s jsonscan.Span) { q.format(q.member(s, "format")) },
 		"tools":             (*request).tools,
+		"max_tool_calls":    func(q *request, s jsonscan.Span) { q.calls, _ = jsonscan.Int(q.body, s) },
+		"prompt":            (*request).storedPrompt,
 		"stream_options":    func(q *request, s jsonscan.Span) { q.call.StreamOptions = s },
 		"prompt_cache_key":  cacheKeyOf,
 		"conversation":      func(q *request, s jsonscan.Span) { q.conversation = q.id(s) },
@@ -40,6 +42,9 @@ func (d *responses) Decode(r *http.Request, body []byte) (gateway.Call, error) {
 	if err != nil {
 		return gateway.Call{}, err
 	}
+	if q.call.WebSearches < 0 && q.calls > 0 && q.calls <= maxSearches {
+		q.call.WebSearches = q.calls
+	}
 	return q.finish()
 }
 
@@ -51,6 +56,7 @@ func (q *request) inputItems(s jsonscan.Span) {
 	case '[':
 		q.call.Messages = q.length(s)
 		q.images(s, "input_image")
+		q.call.Elsewhere = q.call.Elsewhere || bytes.Contains(q.body[s.Start:s.End], []byte(`"item_reference"`))
 	}
 }
 
@@ -71,6 +77,8 @@ func (d *responses) Observe(e *gateway.Event, r *gateway.Result) {
 		response := jsonscan.Get(doc, root, "response")
 		setString(&r.ID, doc, jsonscan.Get(doc, response, "id"))
 		setString(&r.Model, doc, jsonscan.Get(doc, response, "model"))
+	case "response.output_item.added": // of a call, with its name
+		output(r, stringSize(doc, jsonscan.Get(doc, root, "item", "name")))
 	case "response.completed", "response.incomplete", "response.failed":
 		r.Done = true
 		observeResponse(doc, jsonscan.Get(doc, root, "response"), r)
@@ -202,7 +210,7 @@ func observeOutput(doc []byte, items, searches jsonscan.Span, r *gateway.Result)
 				if stringIs(doc, v, "web_search_call") {
 					calls++
 				}
-			case "arguments", "input":
+			case "name", "arguments", "input":
 				text += int64(stringSize(doc, v))
 			case "content", "summary":
 				text += partsSize(doc, v)
