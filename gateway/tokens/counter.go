@@ -22,7 +22,7 @@ type Options struct {
 	// MaxExact is how many bytes of text a call tokenizes at most; about 150 ns a byte. What a conversation has beyond that
 	// is estimated until later calls have come to it. Zero: 512 KiB. Negative: always estimate.
 	MaxExact int
-	// Models is how many models Calibrate remembers, the most recent ones. Zero or less: 256.
+	// Models is how many models Calibrate and LearnOutput remember each, the most recent ones. Zero or less: 256.
 	Models int
 }
 
@@ -32,6 +32,7 @@ type Counter struct {
 	maxExact int
 	cache    *cache
 	factors  factors
+	outputs  outputs
 	codecs   [2]func() tokenizer.Codec // :: encoding → codec, nil if it cannot be loaded
 }
 
@@ -59,13 +60,19 @@ func NewCounter(opt Options) *Counter {
 		maxExact: max(0, opt.MaxExact),
 		cache:    newCache(opt.CacheBytes),
 		factors:  factors{limit: opt.Models},
+		outputs:  outputs{limit: opt.Models},
 		codecs:   [2]func() tokenizer.Codec{cl100k: load(tokenizer.Cl100kBase), o200k: load(tokenizer.O200kBase)},
 	}
 }
 
 // Estimate returns the tokens of the request at root for a model: what Estimate counts, times what Calibrate learnt.
 func (c *Counter) Estimate(doc []byte, root jsonscan.Span, model string) int64 {
-	return scale(Estimate(doc, root, All).Tokens, c.factors.get(model))
+	return c.Calibrated(model, Estimate(doc, root, All).Tokens)
+}
+
+// Calibrated returns what [Estimate] counted, times what Calibrate learnt of the model.
+func (c *Counter) Calibrated(model string, estimated int64) int64 {
+	return scale(estimated, c.factors.get(model))
 }
 
 // Calibrate learns from an answer: the prompt that [Estimate], in the mode All, gave estimated tokens had actual tokens.
@@ -74,6 +81,12 @@ func (c *Counter) Calibrate(model string, estimated, actual int64) {
 	if estimated >= 200 && actual > 0 {
 		c.factors.learn(model, float64(actual)/float64(estimated))
 	}
+}
+
+// Correct learns from an answer like Calibrate, given not the estimate but what [Counter.Calibrated] made of it.
+func (c *Counter) Correct(model string, calibrated, actual int64) {
+	f := c.factors.get(model)
+	c.Calibrate(model, int64(float64(calibrated)/f+0.5), actual)
 }
 
 // Exceeds reports whether the request at root has more than threshold tokens, how many it has, and by which method that was

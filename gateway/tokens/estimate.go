@@ -29,6 +29,8 @@ type Count struct {
 	Bytes  int64 // of text, escapes resolved
 	Texts  int   // strings and pieces of JSON
 	Media  int   // images, files and recordings left out
+	// Unseen counts those of Media whose tokens no number of bytes tells: named by URL or id, or made of pages or frames.
+	Unseen int
 }
 
 // A byte of text is a quarter of a token, a rune of the scripts from U+2E80 up (Chinese, Japanese, Korean, emoji) a whole one.
@@ -160,7 +162,7 @@ func (w *walker) content(v jsonscan.Span, depth int) {
 			case isSource:
 				w.source(e, depth+1)
 			case isMedia:
-				w.total.Media++
+				w.media(key, e)
 			}
 			return true
 		})
@@ -176,9 +178,53 @@ func (w *walker) source(v jsonscan.Span, depth int) {
 	case "content":
 		w.content(jsonscan.Get(w.doc, v, "content"), depth)
 	case "":
+		if jsonscan.Kind(w.doc, v) == '{' {
+			w.unseen()
+			return
+		}
 		w.text(v) // the source of a search result is a string
-	default:
+	case "base64":
+		if !w.starts(jsonscan.Get(w.doc, v, "media_type"), "image") {
+			w.unseen()
+			return
+		}
 		w.total.Media++
+	default: // url, file
+		w.unseen()
+	}
+}
+
+func (w *walker) unseen() {
+	w.total.Media++
+	w.total.Unseen++
+}
+
+// starts reports whether v is a string that begins like that; the slash behind may be escaped.
+func (w *walker) starts(v jsonscan.Span, prefix string) bool {
+	return v.End-v.Start > len(prefix) && string(w.doc[v.Start+1:v.Start+1+len(prefix)]) == prefix
+}
+
+// media counts the value of a member that holds an image, a file or a recording.
+func (w *walker) media(key []byte, v jsonscan.Span) {
+	w.total.Media++
+	seen := false
+	switch string(key) {
+	case "image_url":
+		if jsonscan.Kind(w.doc, v) == '{' {
+			v = jsonscan.Get(w.doc, v, "url")
+		}
+		seen = jsonscan.Kind(w.doc, v) == '"' && isDataURL(w.doc[v.Start+1:v.End-1])
+	case "inlineData", "inline_data":
+		mime := jsonscan.Get(w.doc, v, "mimeType")
+		if !mime.Exists() {
+			mime = jsonscan.Get(w.doc, v, "mime_type")
+		}
+		seen = w.starts(mime, "image") || w.starts(mime, "audio")
+	case "input_audio", "audio": // an id is one of an answer before
+		seen = !jsonscan.Get(w.doc, v, "id").Exists()
+	}
+	if !seen {
+		w.total.Unseen++
 	}
 }
 

@@ -86,6 +86,47 @@ func TestEveryDialectsTextCounts(t *testing.T) {
 	}
 }
 
+func TestMediaThatNoBytesMeasureAreTold(t *testing.T) {
+	for _, c := range []struct {
+		part   string
+		unseen int
+	}{
+		{`{"type":"image","source":{"type":"base64","media_type":"image/png","data":"AA"}}`, 0},
+		{`{"type":"image","source":{"type":"base64","media_type":"image\/png","data":"AA"}}`, 0},
+		{`{"type":"image","source":{"type":"url","url":"https://example.com/a.png"}}`, 1},
+		{`{"type":"image","source":{"type":"\u0075rl","url":"https://example.com/a.png"}}`, 1},
+		{`{"type":"image","source":{"type":"file","file_id":"file_1"}}`, 1},
+		{`{"type":"document","source":{"type":"base64","media_type":"application/pdf","data":"AA"}}`, 1},
+		{`{"type":"document","source":{"type":"base64","data":"AA"}}`, 1},
+		{`{"type":"container_upload","file_id":"file_1"}`, 1},
+		{`{"type":"tool_result","content":[{"type":"image","source":{"type":"url","url":"u"}}]}`, 1},
+		{`{"type":"image_url","image_url":{"url":"data:image/png;base64,AAAA"}}`, 0},
+		{`{"type":"image_url","image_url":{"url":"https://example.com/a.png"}}`, 1},
+		{`{"type":"input_image","image_url":"https://example.com/a.png"}`, 1},
+		{`{"type":"input_image","image_url":"data:image/png;base64,AAAA"}`, 0},
+		{`{"type":"input_image","image_url":7}`, 1},
+		{`{"type":"file","file":{"file_data":"data:application/pdf;base64,AAAA"}}`, 1},
+		{`{"type":"input_audio","input_audio":{"data":"AA","format":"wav"}}`, 0},
+		{`{"role":"assistant","audio":{"id":"audio_1"}}`, 1},
+		{`{"inlineData":{"mimeType":"image/png","data":"AA"}}`, 0},
+		{`{"inline_data":{"mime_type":"video/mp4","data":"AA"}}`, 1},
+		{`{"inlineData":{"data":"AA"}}`, 1},
+		{`{"fileData":{"mimeType":"image/png","fileUri":"u"}}`, 1},
+	} {
+		got := estimate(`{"messages":[{"content":[`+c.part+`]}]}`, tokens.All)
+		if got.Media != 1 || got.Unseen != c.unseen {
+			t.Errorf("%s: got %d media, %d unseen, want 1 and %d", c.part, got.Media, got.Unseen, c.unseen)
+		}
+	}
+	// Claude Code offers a tool with this property, and sees such calls in the conversation.
+	for _, body := range []string{`{"tools":[{"input_schema":{"properties":{"url":{"type":"string"}},"required":["url"]}}]}`,
+		`{"messages":[{"content":[{"type":"tool_use","input":{"url":"https://example.com"}}]}]}`} {
+		if got := estimate(body, tokens.All); got.Media != 0 {
+			t.Errorf("%s: got %d media, want none", body, got.Media)
+		}
+	}
+}
+
 func TestEstimateIsNearTheTokenizers(t *testing.T) {
 	chinese := strings.Repeat("网关把每个请求变成一条追踪,并且准确地计算费用。", 200)
 	escapedChinese := strings.Repeat(`\u7f51\u5173\u628a\u6bcf\u4e2a`, 500)
@@ -226,6 +267,77 @@ func TestCalibrationFollowsAnswersWithinBounds(t *testing.T) {
 	}
 }
 
+func TestCorrectionsFollowAnswersAsCalibrationDoes(t *testing.T) {
+	c := tokens.NewCounter(tokens.Options{})
+	for range 60 {
+		c.Correct("m", c.Calibrated("m", 1000), 1300)
+	}
+	if got := c.Calibrated("m", 1000); got < 1290 || got > 1310 {
+		t.Errorf("got %d, want about 1300", got)
+	}
+}
+
+func TestOutputIsLearntFromAnswers(t *testing.T) {
+	c := tokens.NewCounter(tokens.Options{})
+	if got := c.Output("m", false, 4000); got != 1000 {
+		t.Errorf("got %d tokens before any answer, want 1000", got)
+	}
+	for range 100 {
+		c.LearnOutput("m", false, 3000, 1000)
+	}
+	if got := c.Output("m", false, 30_000); got < 9900 || got > 10_100 {
+		t.Errorf("got %d tokens for 30,000 bytes, want about 10,000", got)
+	}
+	if got := c.Output("m", true, 4000); got != 1000 {
+		t.Errorf("got %d tokens with thinking, of which nothing was learnt, want 1000", got)
+	}
+	// An answer of ten bytes for which much was thought weighs ten bytes.
+	c.LearnOutput("m", false, 10, 50_000)
+	if got := c.Output("m", false, 30_000); got > 10_200 {
+		t.Errorf("got %d tokens after one odd answer, want about 10,000", got)
+	}
+	for range 10_000 {
+		c.LearnOutput("mad", false, 1, math.MaxInt64)
+		c.LearnOutput("mute", false, 1<<20, 1)
+		c.LearnOutput("none", false, -5, 10)
+	}
+	for model, want := range map[string]int64{"mad": 2000, "mute": 63, "none": 250} {
+		if got := c.Output(model, false, 1000); got > want {
+			t.Errorf("%s: got %d tokens for 1,000 bytes, want at most %d", model, got, want)
+		}
+	}
+	if got := c.Output("mad", false, math.MaxInt64); got != 1<<62 {
+		t.Errorf("got %d tokens for all the bytes there are", got)
+	}
+}
+
+func TestOutputFollowsAModelThatChanges(t *testing.T) {
+	c := tokens.NewCounter(tokens.Options{})
+	for range 5000 {
+		c.LearnOutput("m", false, 4000, 1000)
+	}
+	for range 2000 {
+		c.LearnOutput("m", false, 4000, 1300)
+	}
+	if got := c.Output("m", false, 4000); got < 1290 {
+		t.Errorf("got %d tokens, want about 1300", got)
+	}
+}
+
+func TestModelsWhoseOutputIsLearntAreBounded(t *testing.T) {
+	c := tokens.NewCounter(tokens.Options{Models: 3})
+	for i := range 1000 {
+		c.LearnOutput(fmt.Sprint("model-", i), false, 4000, 2000)
+		c.LearnOutput("in use", false, 4000, 2000)
+	}
+	if got := c.Output("in use", false, 4000); got < 1900 {
+		t.Errorf("got %d, want the model in use remembered", got)
+	}
+	if got := c.Output("model-5", false, 4000); got != 1000 {
+		t.Errorf("got %d, want the old model forgotten", got)
+	}
+}
+
 func TestModelsCalibratedAreBounded(t *testing.T) {
 	c := tokens.NewCounter(tokens.Options{Models: 3})
 	body := agentBody(4000, 0, 4000)
@@ -256,6 +368,8 @@ func TestCounterServesManyAtOnce(t *testing.T) {
 					t.Errorf("got %d by %s", n, method)
 				}
 				c.Calibrate(fmt.Sprint("m", g, i), 1000, 1100)
+				c.LearnOutput(fmt.Sprint("m", g, i), false, 1000, 1100)
+				c.Output(fmt.Sprint("m", g, i-1), false, 1000)
 			}
 		})
 	}
