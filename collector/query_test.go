@@ -48,8 +48,8 @@ func TestCheckFindsWhatIsWrongWithAQuery(t *testing.T) {
 		`ccproxy_budget_utilization_ratio + ccproxy_budget_reset_seconds + ccproxy_target_state_ratio`:             0,
 		`process_memory_usage_bytes + process_cpu_time_seconds_total + ccproxy_telemetry_queue_bytes`:              0,
 		`gen_ai_client_inference_usage_cache_read_input_tokens_total + http_server_request_duration_seconds_count`: 0,
-		`ccproxy_cost`:                                 1, // a counter ends in _total
-		`ccproxy_cost_USD_total`:                       1,
+		`ccproxy_cost`:           1, // a counter ends in _total
+		`ccproxy_cost_USD_total`: 1,
 		`ccproxy_cost_total{ccproxy_outcome="failed"}`: 1,
 		`sum by (labels) (ccproxy_cost_total)`:         1,
 		`ccproxy_request_duration_seconds`:             1,

@@ -20,7 +20,7 @@ var common = []string{"job", "instance", "deployment_environment_name"}
 // runtime's, which its instrumentation names.
 var others = Series{
 	"up":     {"job", "instance"},
-	"ALERTS": {"alertname", "alertstate", "severity", "category"},
+	"ALERTS": {"alertname", "alertstate", "severity", "category", "ccproxy_budget_name", "ccproxy_budget_subject", "ccproxy_target", "gen_ai_provider_name"},
 	// The Collector about itself (service.telemetry in otelcol.yaml).
 	"otelcol_receiver_accepted_spans_total":                             {"receiver", "transport"},
 	"otelcol_receiver_accepted_metric_points_total":                     {"receiver", "transport"},
