@@ -124,6 +124,6 @@ func TestG03EmptySecretOrMissingVariableIsRefused(t *testing.T)     { golden(t, 
 func TestG04DuplicateNameIsRefused(t *testing.T)                    { golden(t, "g04") }
 func TestG05DanglingOrCyclicReferenceIsNamed(t *testing.T)          { golden(t, "g05") }
 func TestG11ConflictingLimitsAreRefused(t *testing.T)               { golden(t, "g11") }
-func TestL17AmountsThatMeanNothingAreRefused(t *testing.T)            { golden(t, "l17") }
+func TestL17AmountsThatMeanNothingAreRefused(t *testing.T)          { golden(t, "l17") }
 func TestS33AddressThatGivesCredentialsAwayIsRefused(t *testing.T)  { golden(t, "s33") }
 func TestPythonCannotRunUnlessLenientWhereItIsDropped(t *testing.T) { golden(t, "compat") }

@@ -124,7 +124,7 @@ type Budget struct {
 	Window string `yaml:"window"`
 	// Timezone aligns the window, an IANA name.
 	Timezone string `yaml:"timezone"`
-	// Thresholds raise alerts, as rising fractions of the limit; above 1 only where the action is warn.
+	// Thresholds raise alerts, as rising fractions of the limit up to 1.
 	Thresholds []float64 `yaml:"thresholds" keep:"true"`
 	// Action is "deny" or "warn".
 	Action string `yaml:"action" enum:"deny warn"`

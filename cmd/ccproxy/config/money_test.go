@@ -11,7 +11,7 @@ func TestKeysHaveBudgetsOfTheirOwn(t *testing.T) {
 	c, warnings := load(t, `
 keys:
   - { name: alice, key: "${ALICE_KEY}", fail: open, budget: { limit: 20, window: week, timezone: Europe/Berlin } }
-  - { name: bob, key: ccp_abcdefghijklmnopqrstuvwxyz02, budget: [ { limit: 1.5, window: day, action: warn, thresholds: [1, 2] }, { limit: 0, window: none } ] }
+  - { name: bob, key: ccp_abcdefghijklmnopqrstuvwxyz02, budget: [ { limit: 1.5, window: day, action: warn, thresholds: [0.9, 1] }, { limit: 0, window: none } ] }
 storage: { keep_lines: 400d }
 `)
 	same(t, "warnings", len(warnings), 0)
@@ -26,7 +26,7 @@ storage: { keep_lines: 400d }
 	}
 	same(t, "budgets", got, []string{
 		"alice/week key alice 20 week Europe/Berlin deny [0.5 0.8 0.95]",
-		"bob/day key bob 1.5 day UTC warn [1 2]",
+		"bob/day key bob 1.5 day UTC warn [0.9 1]",
 		"bob/none key bob 0 none UTC deny [0.5 0.8 0.95]",
 	})
 	out := string(c.Masked())

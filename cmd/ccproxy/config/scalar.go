@@ -83,6 +83,9 @@ func parseSize(text string) (Size, error) {
 
 var daysPattern = regexp.MustCompile(`^[0-9]{1,5}d$`)
 
+// ParseDuration reads a span of time as the file has it: Go's notation, or whole days, 30d.
+func ParseDuration(text string) (time.Duration, error) { return parseDuration(text) }
+
 func parseDuration(text string) (time.Duration, error) {
 	if daysPattern.MatchString(text) {
 		days, _ := strconv.Atoi(strings.TrimSuffix(text, "d"))
@@ -115,6 +118,16 @@ type USD int64
 
 // String returns the amount in dollars.
 func (u USD) String() string { return decimal(int64(u), 9) }
+
+// ParseUSD reads an amount in dollars as the file has it: a decimal with at most nine places, not negative. An amount no
+// budget may have as its limit is an error.
+func ParseUSD(text string) (USD, error) {
+	nano, err := parseAmount(text, 9)
+	if err == nil && USD(nano) > maxLimit {
+		err = fmt.Errorf("%s is over a billion dollars", text)
+	}
+	return USD(nano), err
+}
 
 // PerMillion is a price: micro-dollars per million tokens, which is pico-dollars per token.
 type PerMillion int64

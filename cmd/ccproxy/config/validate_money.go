@@ -219,13 +219,9 @@ func (d *decoder) amounts(path string, b Budget) {
 	if _, err := time.LoadLocation(b.Timezone); err != nil || b.Timezone == "" || b.Timezone == "Local" {
 		d.failAt(join(path, "timezone"), "unknown time zone %q; want a name such as Europe/Berlin", b.Timezone)
 	}
-	most, words := 1.0, "rising fractions above 0 up to 1"
-	if b.Action == "warn" {
-		most, words = 10, "rising fractions above 0 up to 10"
-	}
 	for i, t := range b.Thresholds {
-		if t <= 0 || t > most || i > 0 && t <= b.Thresholds[i-1] {
-			d.failAt(index(join(path, "thresholds"), i), "want %s, got %v", words, t)
+		if t <= 0 || t > 1 || i > 0 && t <= b.Thresholds[i-1] {
+			d.failAt(index(join(path, "thresholds"), i), "want rising fractions above 0 up to 1, got %v", t)
 		}
 	}
 }
