@@ -71,7 +71,7 @@ func (p *pot) redefine(def *Budget) {
 	p.cuts = make([]gateway.NanoUSD, 0, len(def.Thresholds))
 	if limit := def.Limit; limit.Set && limit.Value > 0 {
 		for _, t := range def.Thresholds {
-			p.cuts = append(p.cuts, portion(limit.Value, t))
+			p.cuts = append(p.cuts, max(1, portion(limit.Value, t)))
 		}
 	}
 	if !p.each && p.single == nil {
@@ -131,7 +131,7 @@ func (p *pot) advance(now int64) {
 		p.end = never
 		return
 	}
-	// A zone whose offset changes by part of an hour may give an hour twice.
+	// Zones that count leap seconds can put the start of an hour back by a few.
 	p.start, p.end = max(p.start, start*second), end*second
 }
 
@@ -323,7 +323,7 @@ func (a *account) forecast(now int64, after int64) (n gateway.NanoUSD, ok bool) 
 
 // name is what people call the subject.
 func (a *account) name(alias func(string) string) string {
-	if a.pot.scope != scopeKey || !a.pot.each {
+	if a.pot.scope != scopeKey || !a.pot.each && strings.Contains(a.subject, "*") {
 		return a.subject
 	}
 	if alias != nil {

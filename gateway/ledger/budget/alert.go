@@ -40,25 +40,21 @@ func (b *Book) update(a *account, now int64) {
 		return
 	}
 	p := a.pot
+	before := *f
 	switch {
 	case p.window.unit == unitRolling:
-		before := *f
-		a.disarm(9, 10)
-		if *f == before {
+		if a.disarm(9, 10); *f == before {
 			return
 		}
 	case f.window < p.start:
-		b.due.states = append(b.due.states, store.AlertState{Account: a.key(f.window / second)})
-		*f = fired{}
+		*f = fired{window: f.window}
 	default:
 		return
 	}
 	if p.retired {
 		return
 	}
-	if p.window.unit == unitRolling {
-		b.due.states = append(b.due.states, a.state())
-	}
+	b.due.states = append(b.due.states, a.state())
 	if !f.any() {
 		b.due.alerts = append(b.due.alerts, b.alert(a, names.AlertReset, 0, now))
 	}

@@ -110,7 +110,10 @@ func TestAlertsSurviveARestartAndAreArmedAtTheReset(t *testing.T) {
 	r.tick()
 	wantTypes(t, r)
 
-	r.clock.pass(14 * time.Hour) // midnight
+	r.clock.pass(14*time.Hour - time.Second)
+	r.tick()
+	wantTypes(t, r)
+	r.clock.pass(time.Second) // midnight
 	r.tick()
 	if len(r.fired) == 1 {
 		if a := r.fired[0]; a.Spent != 0 || !a.Resets.Equal(time.Date(2026, 3, 20, 0, 0, 0, 0, time.UTC)) {
@@ -234,11 +237,15 @@ func TestANewLimitIsJudgedByWhatIsSpent(t *testing.T) {
 	wantTypes(t, r)
 	r.restart()
 	r.spend(everyone(), usd(1.9)) // 80 %
+	r.tick()
 	wantTypes(t, r, "threshold_crossed 0.8")
 	r.reload(daily(6))
 	r.tick()
 	wantTypes(t, r, "budget_crossed")
 	r.refused(everyone(), 1)
+	r.reload(daily(7.5))
+	r.spend(everyone(), usd(1.1))
+	wantTypes(t, r, "budget_crossed")
 	r.restart(daily(100))
 	r.tick()
 	wantTypes(t, r)
@@ -262,6 +269,10 @@ func TestNewThresholdsDoNotRepeatOldOnes(t *testing.T) {
 	wantTypes(t, r)
 	r.spend(everyone(), usd(2))
 	wantTypes(t, r, "threshold_crossed 0.9")
+	fewer.Thresholds = nil
+	r.restart(fewer)
+	r.tick()
+	wantTypes(t, r)
 }
 
 func TestUnpricedRequestsAreReportedOncePerModelAndWindow(t *testing.T) {

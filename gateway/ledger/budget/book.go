@@ -259,9 +259,7 @@ func (b *Book) Settle(r *Reservation, cost gateway.NanoUSD, known bool) Settled 
 				s.Overshoot = append(s.Overshoot, gateway.BudgetAmount{Budget: a.pot.name, Amount: n})
 			}
 		}
-		if q.live {
-			b.evaluate(a, now, &out)
-		}
+		b.evaluate(a, now, &out)
 	}
 	s.Fired, s.Alerts = out.alerts, out.states
 	return s

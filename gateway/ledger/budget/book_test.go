@@ -85,7 +85,7 @@ func TestEveryScopeFindsItsBudgets(t *testing.T) {
 	tests := []struct{ scope, match, subject string }{
 		{"global", "", ""},
 		{"team", "research", "research"}, {"team", "*", "research"}, {"team", "res*", "res*"},
-		{"key", "k1", "k1"}, {"key", "ci", "ci"}, {"key", "*", "ci"}, {"key", "c*", "c*"}, {"key", "k*", "k*"},
+		{"key", "k1", "ci"}, {"key", "ci", "ci"}, {"key", "*", "ci"}, {"key", "c*", "c*"}, {"key", "k*", "k*"},
 		{"user", "ann", "ann"}, {"user", "*", "ann"},
 		{"model", "claude-opus-4-8", "claude-opus-4-8"}, {"model", "claude-opus-*", "claude-opus-*"}, {"model", "*", "claude-opus-4-8"},
 		{"provider", "anthropic", "anthropic"}, {"provider", "*", "anthropic"},
@@ -318,6 +318,7 @@ func TestRefusalNamesTheBudgetThatLastsLongest(t *testing.T) {
 
 func TestExtendIsAllOrNothing(t *testing.T) {
 	r := newRig(t, clockAt(noon), daily(10), budget.Budget{Name: "key", Scope: "key", Match: "*", Limit: limit(2), Window: "day"})
+	twice := r.reserve(everyone(), 0)
 	a := r.reserve(everyone(), usd(1))
 	if !a.Extend(usd(1)) || a.Extend(1) {
 		t.Error("want one dollar more, and no more")
@@ -327,6 +328,14 @@ func TestExtendIsAllOrNothing(t *testing.T) {
 	}
 	s := r.settle(a, usd(2.5))
 	if want := []gateway.BudgetAmount{{Budget: "key", Amount: usd(0.5)}}; !slices.Equal(s.Overshoot, want) {
+		t.Errorf("overshoot %v, want %v", s.Overshoot, want)
+	}
+	s = r.settle(twice, usd(1)) // the limit is already behind
+	if want := []gateway.BudgetAmount{{Budget: "key", Amount: usd(1)}}; !slices.Equal(s.Overshoot, want) {
+		t.Errorf("overshoot %v, want %v", s.Overshoot, want)
+	}
+	s = r.settle(r.reserve(budget.Facts{}, 0), usd(9)) // 12.5 of 10
+	if want := []gateway.BudgetAmount{{Budget: "all", Amount: usd(2.5)}}; !slices.Equal(s.Overshoot, want) {
 		t.Errorf("overshoot %v, want %v", s.Overshoot, want)
 	}
 	if a.Extend(0) {
@@ -376,155 +385,70 @@ func TestAccountsNameWhereTheMoneyIs(t *testing.T) {
 	}
 }
 
-// Costs are per request, so what a value resolves to is remembered, also for
-// values that no budget knows, and not without bound.
-func TestManyValuesAreNotRememberedForEver(t *testing.T) {
-	r := newRig(t, clockAt(noon),
-		budget.Budget{Name: "one", Scope: "model", Match: "m1", Limit: limit(1), Window: "day"},
-		budget.Budget{Name: "each", Scope: "session", Match: "*", Limit: limit(1), Window: "1h"})
-	for i := range 12_000 {
-		f := budget.Facts{Model: fmt.Sprint("m", i%3), Session: fmt.Sprint("s", i)}
-		res, _, refusal := r.Reserve(f, usd(0.0001))
-		if refusal == nil {
-			r.Settle(res, usd(0.0001), true)
-		}
+// Reloads, Ticks and gauges run beside requests.
+func TestEverythingAtOnce(t *testing.T) {
+	list := manyBudgets(50)
+	r := newRig(t, clockAt(noon), list...)
+	stop := make(chan struct{})
+	var rest, all sync.WaitGroup
+	background := func(do func()) {
+		rest.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+					do()
+				}
+			}
+		})
 	}
+	background(func() { r.Tick() })
+	background(func() { r.clock.pass(time.Minute) })
+	background(func() {
+		for range r.Statuses {
+			r.Open()
+		}
+	})
 	n := 0
-	for range r.Statuses {
+	background(func() {
 		n++
-	}
-	if n < 10_000 || n > 10_000+1024+1 {
-		t.Errorf("%d accounts, want 10,000, the shared ones and the model", n)
-	}
-	// One that shares stays where it has spent, also when there is room again.
-	shares := budget.Facts{Session: "s11999"}
-	if refusal := r.refused(shares, usd(1)); refusal.Budget != "each" {
-		t.Errorf("refused by %q", refusal.Budget)
-	}
-	r.clock.pass(3 * time.Hour)
-	r.tick()
-	r.spend(shares, usd(1))
-	if _, ok := r.status("each", "s11999"); !ok {
-		t.Error("a session has no account of its own although there is room")
-	}
-}
-
-// A million subjects that spend nothing leave nothing.
-func TestIdleAccountsAreForgotten(t *testing.T) {
-	r := newRig(t, clockAt(noon),
-		budget.Budget{Name: "sessions", Scope: "session", Match: "*", Limit: limit(5), Window: "none"},
-		budget.Budget{Name: "users", Scope: "user", Match: "*", Limit: limit(5), Window: "none"},
-		budget.Budget{Name: "days", Scope: "user", Match: "*", Limit: limit(5), Window: "day"})
-	for i := range 1000 {
-		f := budget.Facts{Session: fmt.Sprint("s", i), User: fmt.Sprint("u", i)}
-		if i%2 == 0 {
-			r.spend(f, usd(5))
-		} else {
-			r.Release(r.reserve(f, usd(5)))
+		changed := slices.Clone(list)
+		changed[0].Limit, changed[1].Window = limit(float64(n)), []string{"day", "hour"}[n%2]
+		c, err := r.Configure(changed[:len(list)-n%3])
+		if err != nil {
+			t.Error(err)
+			return
 		}
-	}
-	open := r.reserve(budget.Facts{Session: "open", User: "open"}, usd(5))
-	count := func() map[string]int {
-		n := map[string]int{}
-		for s := range r.Statuses {
-			n[s.Budget.Name]++
+		for _, f := range c.Backfills {
+			r.Fill(f)
 		}
-		return n
+	})
+	for _, f := range manyKeys(8) {
+		all.Go(func() {
+			for range 300 {
+				res, _, refusal := r.Reserve(f, 10)
+				if refusal != nil {
+					continue
+				}
+				res.Accounts()
+				res.Extend(5)
+				r.Fits(f, 1)
+				r.Enforced(f)
+				r.Unpriced(f)
+				r.Settle(res, 15, true)
+			}
+		})
 	}
-	want := func(sessions, users, days int) {
-		t.Helper()
-		r.tick()
-		if got := count(); got["sessions"] != sessions || got["users"] != users || got["days"] != days {
-			t.Errorf("accounts %v, want sessions %d, users %d, days %d", got, sessions, users, days)
-		}
+	all.Wait()
+	close(stop)
+	rest.Wait()
+	if r.Open() != 0 {
+		t.Errorf("%d reservations are open", r.Open())
 	}
-	want(1001, 1001, 1001)
-	r.clock.pass(23 * time.Hour)
-	want(1001, 1001, 1001)
-	r.clock.pass(2 * time.Hour)
-	want(1, 501, 1)
-	for a := range r.disk.sums {
-		if a.Budget == "sessions" {
-			t.Fatalf("the sum of %v is still there", a)
-		}
-	}
-	r.spend(budget.Facts{Session: "s0"}, usd(5)) // a day later: a new one
-	r.refused(budget.Facts{User: "u0"}, 1)       // for ever
-	r.settle(open, usd(5))
-	r.wantSpent("sessions", "open", 5)
-	r.wantSpent("users", "open", 5)
-}
-
-func TestStatusesStopAndMayCallBack(t *testing.T) {
-	r := newRig(t, clockAt(noon), budget.Budget{Name: "users", Scope: "user", Match: "*", Limit: limit(5), Window: "day"})
-	for i := range 1000 {
-		r.spend(budget.Facts{User: fmt.Sprint("u", i)}, usd(1))
-	}
-	n := 0
 	for s := range r.Statuses {
-		if n++; n == 300 {
-			break
+		if s.Reserved != 0 {
+			t.Errorf("%s %q: reserved %s", s.Budget.Name, s.Subject, s.Reserved)
 		}
-		r.spend(budget.Facts{User: s.Subject}, usd(1))
-	}
-	if n != 300 {
-		t.Errorf("%d statuses", n)
-	}
-}
-
-func TestStatusSaysHowFarThingsAre(t *testing.T) {
-	r := newRig(t, clockAt(noon), daily(10),
-		budget.Budget{Name: "keys", Scope: "key", Match: "*", Window: "none"},
-		budget.Budget{Name: "zero", Scope: "team", Match: "x", Window: "week", Limit: limit(0)})
-	r.spend(everyone(), usd(4))
-	open := r.reserve(everyone(), usd(2))
-	s, _ := r.status("all", "")
-	if s.Spent != usd(4) || s.Reserved != usd(2) || s.State != names.BudgetStateOK || s.Forecast != limit(8) {
-		t.Errorf("status %+v, want spent 4, reserved 2, ok, a forecast of 8", s)
-	}
-	if !s.Start.Equal(time.Date(2026, 3, 18, 0, 0, 0, 0, time.UTC)) || !s.Resets.Equal(time.Date(2026, 3, 19, 0, 0, 0, 0, time.UTC)) {
-		t.Errorf("from %v to %v", s.Start, s.Resets)
-	}
-	if s, ok := r.status("keys", "ci"); !ok || !s.Resets.IsZero() || !s.Start.Equal(r.clock.Wall()) || s.Forecast.Set {
-		t.Errorf("status %+v of a key, by its alias", s)
-	}
-	r.Release(open)
-	for _, want := range []struct {
-		more  float64
-		state string
-	}{{0.99, "ok"}, {0.01, "warn"}, {4.99, "warn"}, {0.01, "exhausted"}} {
-		r.settle(r.reserve(budget.Facts{}, 0), usd(want.more))
-		if s, _ := r.status("all", ""); s.State != want.state {
-			t.Errorf("spent %s: %s, want %s", s.Spent, s.State, want.state)
-		}
-	}
-	r.clock.pass(12*time.Hour + 14*time.Minute)
-	if s, _ := r.status("all", ""); s.Forecast.Set {
-		t.Errorf("a forecast in the first hundredth of a window: %+v", s)
-	}
-	if s, ok := r.status("zero", "x"); !ok || s.State != names.BudgetStateExhausted {
-		t.Errorf("status %+v, want exhausted before the first request", s)
-	}
-}
-
-func TestAliasesComeFromWhoeverKnowsThem(t *testing.T) {
-	keys := []budget.Budget{{Name: "keys", Scope: "key", Match: "*", Window: "day"}}
-	b, _, err := budget.New(keys, budget.Saved{}, budget.Options{Clock: clockAt(noon), Alias: func(id string) string {
-		return map[string]string{"k1": "renamed"}[id]
-	}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range []budget.Facts{{KeyID: "k1", KeyAlias: "ci"}, {KeyID: "k2", KeyAlias: "dev"}, {KeyID: "k3"}} {
-		res, _, _ := b.Reserve(f, 1)
-		b.Release(res)
-	}
-	var got []string
-	for s := range b.Statuses {
-		got = append(got, s.Subject)
-	}
-	slices.Sort(got)
-	if want := []string{"dev", "k3", "renamed"}; !slices.Equal(got, want) {
-		t.Errorf("subjects %v, want %v", got, want)
 	}
 }

@@ -70,6 +70,26 @@ func TestNoClockJumpRefillsABudget(t *testing.T) {
 			}
 		}, false, 0},
 		{"a step that NTP makes", "day", "UTC", "2026-03-15T23:58:00Z", func(r *rig) { r.clock.set(3 * time.Minute) }, true, 0},
+		{"steps that NTP makes, hours apart", "day", "UTC", "2026-03-15T17:40:00Z", func(r *rig) {
+			for range 3 {
+				r.clock.pass(2 * time.Hour)
+				r.tick()
+				r.clock.set(4 * time.Minute)
+				r.tick()
+			} // 23:52
+			r.clock.pass(4 * time.Minute)
+			r.clock.set(4 * time.Minute)
+		}, false, 4 * time.Minute}, // the last one came too soon
+		{"and the last one an hour later", "day", "UTC", "2026-03-15T16:44:00Z", func(r *rig) {
+			for range 3 {
+				r.clock.pass(2 * time.Hour)
+				r.tick()
+				r.clock.set(4 * time.Minute)
+				r.tick()
+			} // 22:56
+			r.clock.pass(time.Hour)
+			r.clock.set(4 * time.Minute)
+		}, true, 0},
 		{"set back over the start of the window", "day", "UTC", "2026-03-15T01:00:00Z", func(r *rig) { r.clock.set(-2 * time.Hour) }, false, -2 * time.Hour},
 		{"set back, and the old midnight passes again", "day", "UTC", "2026-03-15T00:10:00Z", func(r *rig) {
 			r.clock.set(-20 * time.Minute)

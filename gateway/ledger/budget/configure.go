@@ -97,7 +97,6 @@ func (b *Book) restore(saved Saved) {
 		b.restoreAlert(s, now)
 	}
 	for _, p := range b.pots {
-		p.review = true
 		for _, a := range p.all {
 			b.update(a, now)
 			if p.window.unit != unitRolling { // which update has judged

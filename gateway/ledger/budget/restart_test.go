@@ -98,6 +98,10 @@ func TestANewBudgetCountsTheWindowItComesInto(t *testing.T) {
 	r.spend(everyone(), usd(1))
 	r.wantSpent("week", "ci", 6)
 	r.wantSpent("ever", "", 1)
+	r.clock.pass(time.Second)
+	list[3].Notional = true
+	r.reload(list...)
+	r.wantSpent("ever", "", 1) // not what was spent before there was such a budget
 }
 
 // What was spent while a budget was away counts when it comes back.
@@ -160,9 +164,6 @@ func TestFillThatComesTooLateDoesNothing(t *testing.T) {
 	}
 	first := c.Backfills[0]
 	first.Add(f, r.clock.Wall().Add(-time.Hour), usd(1))
-	first.Add(f, r.clock.Wall(), usd(1))                    // counted by the Book itself
-	first.Add(f, r.clock.Wall().Add(-13*time.Hour), usd(1)) // yesterday
-	first.Add(f, r.clock.Wall().Add(-time.Hour), -5)
 	weekly := daily(5)
 	weekly.Window = "week"
 	if c, err = r.Configure([]budget.Budget{weekly}); err != nil {
@@ -172,8 +173,13 @@ func TestFillThatComesTooLateDoesNothing(t *testing.T) {
 		t.Errorf("an old backfill filled %v", sums)
 	}
 	r.settle(r.reserve(f, usd(1)), usd(1))
-	c.Backfills[0].Add(f, r.clock.Wall().Add(-25*time.Hour), usd(2))
-	if sums := r.Fill(c.Backfills[0]); len(sums) != 1 || sums[0].Spent != usd(3) {
+	r.tick()
+	second := c.Backfills[0]
+	second.Add(f, r.clock.Wall().Add(-25*time.Hour), usd(2))
+	second.Add(f, r.clock.Wall(), usd(1))                      // counted by the Book itself
+	second.Add(f, r.clock.Wall().Add(-5*24*time.Hour), usd(1)) // last week
+	second.Add(f, r.clock.Wall().Add(-time.Hour), -5)
+	if sums := r.Fill(second); len(sums) != 1 || sums[0].Spent != usd(3) {
 		t.Errorf("sums %v, want 3", sums)
 	}
 	if sums := r.Fill(c.Backfills[0]); sums != nil {
@@ -213,6 +219,24 @@ func TestRecoveredCostsGoWhereTheyWereHeld(t *testing.T) {
 	}
 	r.tick()
 	wantTypes(t, r, "threshold_crossed 0.5")
+}
+
+// A budget that waits for its lines finds the recovered one among them.
+func TestRecoveredCostsAreNotCountedTwice(t *testing.T) {
+	r := newRig(t, clockAt(noon), daily(5))
+	held := r.reserve(everyone(), usd(2)).Accounts()
+	changed := daily(5)
+	changed.Notional = true
+	book, changes, err := budget.New([]budget.Budget{changed}, r.disk.saved(), budget.Options{Clock: r.clock})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if sums := book.Charge(held, usd(2)); len(sums) != 0 {
+		t.Errorf("charged %v", sums)
+	}
+	r.Book, r.lines = book, []line{{everyone(), r.clock.Wall().Add(-time.Second), usd(2)}}
+	r.apply(changes)
+	r.wantSpent("all", "", 2)
 }
 
 func TestDamagedSumsAreNoEmptyOnes(t *testing.T) {

@@ -43,6 +43,8 @@ func (b *Book) Tick() Ticked {
 	for _, p := range append([]*pot(nil), b.pots...) {
 		if b.pending(p, now) {
 			expired = append(expired, b.sweep(p, now, &out)...)
+			b.mu.Unlock()
+			b.mu.Lock()
 		}
 	}
 	fired := append(b.due.alerts, out.alerts...)
