@@ -7,7 +7,9 @@ import (
 )
 
 // Line is what the ledger keeps of one attempt. Empty strings are stored as
-// such: nothing in a line is null.
+// such: nothing in a line is null. Strings are cut at 512 bytes (Cost.Entry and
+// Usage.Others at 16 KiB) and made valid UTF-8, tags are cut at 64; the time is kept to the
+// millisecond. A Cost that is not Known has no amounts.
 type Line struct {
 	ID       string    // of the attempt, UUIDv7: a line is written once per id
 	Exchange string    // X-CCProxy-Request-Id
@@ -32,12 +34,19 @@ type Line struct {
 	// absent when it is not known.
 	Baseline gateway.Optional[gateway.NanoUSD]
 
-	Outcome   string // names.Outcome… as seen by the attempt, or "void"
+	Outcome   string // names.Outcome… as seen by the attempt, or OutcomeVoid
 	ErrorType string // error.type; ""
 	Status    int    // of the provider's answer; 0: none came
 	Held      gateway.NanoUSD
 	Estimated bool // settled from a checkpoint after the process died, or from what was seen
 }
+
+// OutcomeVoid is the outcome of an attempt whose hold was given back.
+const OutcomeVoid = "void"
+
+// ErrorTypeInterrupted is the error type of a line whose process died before
+// the attempt was settled.
+const ErrorTypeInterrupted = "process_interrupted"
 
 // HoldRecord is money set aside, written before the request is sent. Should the
 // process die, Line becomes the attempt's line, with the cost of the last
@@ -49,6 +58,16 @@ type HoldRecord struct {
 	// PerSecond is what a second of output is taken to cost, for what was
 	// generated after the last checkpoint.
 	PerSecond gateway.NanoUSD
+}
+
+// InDoubt is a hold whose process died before it was settled.
+type InDoubt struct {
+	// Line is what the attempt has to cost: the dearer of its floor and its last
+	// checkpoint, one more second of output, but not more than was held. It is
+	// flagged Estimated, and to be handed to Settled as it is.
+	Line Line
+	// Budgets are the accounts the money was reserved in, in which it counts.
+	Budgets []Account
 }
 
 // Account names a sum: what a subject spent under a budget in one window.

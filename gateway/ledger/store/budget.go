@@ -1,0 +1,144 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+
+	"github.com/ccproxy/ccproxy/gateway"
+)
+
+// Sums returns all sums, with what was settled before the call.
+func (s *Store) Sums(ctx context.Context) ([]Sum, error) {
+	s.settle(ctx)
+	var sums []Sum
+	err := checkSums(ctx, s.read, s.path, func(a *account) {
+		sums = append(sums, Sum{a.Account, gateway.NanoUSD(a.spent)})
+	})
+	return sums, err
+}
+
+// settle makes queries see what was settled before. When the disk takes nothing
+// they see what is there.
+func (s *Store) settle(ctx context.Context) { _ = s.flush(ctx) }
+
+// SaveSums sets sums, made where there are none: what a budget has spent when it
+// is new or its definition has changed. Lines settled afterwards add to them.
+func (s *Store) SaveSums(ctx context.Context, sums []Sum) error {
+	return s.run(ctx, func(w *writer) error {
+		for _, sum := range sums {
+			if sum.Spent < 0 {
+				return fmt.Errorf("sum of budget %q is negative", sum.Budget)
+			}
+			a, err := w.account(sum.Account)
+			if err != nil {
+				return err
+			}
+			charged := a.spent - a.base
+			a.spent, a.base = int64(sum.Spent), int64(sum.Spent)-charged
+			if _, err := w.exec(stmtSetAccount, a.base, a.spent, a.crc(), a.id); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// DropSums forgets the sums and alerts of a budget's windows that begin before
+// a time in Unix seconds.
+func (s *Store) DropSums(ctx context.Context, budget string, before int64) error {
+	return s.run(ctx, func(w *writer) error {
+		w.forget()
+		for _, stmt := range [...]int{stmtDropSums, stmtDropAlerts} {
+			if _, err := w.exec(stmt, budget, before); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// Alerts returns how far the alerts of all accounts have got.
+func (s *Store) Alerts(ctx context.Context) (states []AlertState, err error) {
+	s.settle(ctx)
+	rows, err := s.read.QueryContext(ctx, "SELECT budget, subject, window, level, forecast, crossed FROM alerts")
+	if err != nil {
+		return nil, fileError(s.path, "table alerts", err)
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		var a AlertState
+		if err := rows.Scan(&a.Budget, &a.Subject, &a.Window, &a.Level, &a.Forecast, &a.Crossed); err != nil {
+			return nil, fileError(s.path, "table alerts", err)
+		}
+		states = append(states, a)
+	}
+	return states, rows.Err()
+}
+
+// SaveAlerts sets states, also back: a changed limit may arm alerts again.
+func (s *Store) SaveAlerts(ctx context.Context, states []AlertState) error {
+	return s.run(ctx, func(w *writer) error {
+		for _, a := range states {
+			_, err := w.exec(stmtSetAlert, a.Budget, a.Subject, a.Window, int64(a.Level), integer(a.Forecast), integer(a.Crossed))
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// SaveBudgets replaces what is remembered of all budgets.
+func (s *Store) SaveBudgets(ctx context.Context, states []BudgetState) error {
+	return s.run(ctx, func(w *writer) error {
+		if _, err := w.exec(stmtDropBudgets); err != nil {
+			return err
+		}
+		for _, b := range states {
+			if _, err := w.exec(stmtAddBudget, b.Name, b.Fingerprint, unixMilli(b.Since)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// Budgets returns what SaveBudgets has saved.
+func (s *Store) Budgets(ctx context.Context) (states []BudgetState, err error) {
+	rows, err := s.read.QueryContext(ctx, "SELECT name, fingerprint, since FROM budgets ORDER BY name")
+	if err != nil {
+		return nil, fileError(s.path, "table budgets", err)
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		var b BudgetState
+		var since int64
+		if err := rows.Scan(&b.Name, &b.Fingerprint, &since); err != nil {
+			return nil, fileError(s.path, "table budgets", err)
+		}
+		b.Since = fromMilli(since)
+		states = append(states, b)
+	}
+	return states, rows.Err()
+}
+
+// Spent returns the cost of all lines a filter picks: what a budget would have
+// spent, had it been there. Set f.Billing to leave out what the budget does not
+// count. A sum that does not fit is the largest amount there is.
+func (s *Store) Spent(ctx context.Context, f Filter) (gateway.NanoUSD, error) {
+	s.settle(ctx)
+	where, args := f.where()
+	var n sql.NullInt64
+	err := s.read.QueryRowContext(ctx, "SELECT sum(l.cost) FROM "+fromLines+where, args...).Scan(&n)
+	if err != nil && strings.Contains(err.Error(), "integer overflow") {
+		return math.MaxInt64, nil
+	}
+	if err != nil {
+		return 0, fileError(s.path, "table lines", err)
+	}
+	return gateway.NanoUSD(n.Int64), nil
+}

@@ -1,0 +1,399 @@
+package store
+
+import (
+	"crypto/sha256"
+	"database/sql/driver"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"math"
+	"strconv"
+
+	"github.com/google/uuid"
+
+	"github.com/ccproxy/ccproxy/gateway"
+)
+
+// errPoison says that a settlement cannot be stored, now or later.
+var errPoison = errors.New("cannot be stored")
+
+// batch says what became of the settlements of a queue.
+type batch struct {
+	added   int // lines that were not there
+	had     int // lines that were
+	skipped int // what cannot be stored at all
+}
+
+// commit writes a queue of settlements in one transaction.
+func (w *writer) commit(queue []byte) (b batch, err error) {
+	err = w.transact(func() error {
+		b = batch{}
+		w.trim()
+		if err := w.loadTip(); err != nil {
+			return err
+		}
+		for len(queue) > 0 {
+			n, size := binary.Uvarint(queue)
+			body := queue[size : size+int(n)]
+			queue = queue[size+int(n):]
+			switch added, err := w.settle(body); {
+			case errors.Is(err, errPoison):
+				b.skipped++
+			case err != nil:
+				return err
+			case added:
+				b.added++
+			default:
+				b.had++
+			}
+		}
+		return w.finish()
+	})
+	return b, err
+}
+
+// enqueue appends a settlement to a queue.
+func enqueue(queue, body []byte) []byte {
+	return append(binary.AppendUvarint(queue, uint64(len(body))), body...)
+}
+
+func (w *writer) loadTip() error {
+	var dest [2]driver.Value
+	found, err := w.row(stmtTip, dest[:])
+	if err != nil {
+		return err
+	}
+	if !found {
+		return errors.New("the chain of lines has no tip")
+	}
+	seq, _ := dest[0].(int64)
+	crc, _ := dest[1].(int64)
+	w.tip = tip{seq, uint32(crc)}
+	return nil
+}
+
+// finish writes what the transaction has added up.
+func (w *writer) finish() error {
+	if _, err := w.exec(stmtSetTip, w.tip.seq, int64(w.tip.crc)); err != nil {
+		return err
+	}
+	for _, a := range w.changed {
+		a.changed = false
+		if _, err := w.exec(stmtSetAccount, a.base, a.spent, a.crc(), a.id); err != nil {
+			return err
+		}
+	}
+	w.changed = w.changed[:0]
+	for _, a := range w.alerts {
+		_, err := w.exec(stmtAlert, a.Budget, a.Subject, a.Window, int64(a.Level), integer(a.Forecast), integer(a.Crossed))
+		if err != nil {
+			return err
+		}
+	}
+	clear(w.alerts)
+	return nil
+}
+
+// settle inserts one settlement, unless its line is there.
+func (w *writer) settle(body []byte) (added bool, err error) {
+	s := &w.settled
+	if err := s.decode(body); err != nil {
+		return false, fmt.Errorf("%w: %w", errPoison, err)
+	}
+	var l Line
+	shape, err := l.decode(s.line)
+	if err != nil {
+		return false, fmt.Errorf("%w: %w", errPoison, err)
+	}
+	row, err := w.shape(shape)
+	if err != nil {
+		return false, err
+	}
+	accounts, err := w.lookUp(s.accounts)
+	if err != nil {
+		return false, err
+	}
+	added, err = w.insert(&l, row, accountList(accounts))
+	if err != nil {
+		if !passing(err) {
+			return false, fmt.Errorf("%w: %w", errPoison, err)
+		}
+		return false, err
+	}
+	if added {
+		for _, a := range accounts {
+			w.charge(a, int64(l.Cost.Total))
+		}
+	}
+	for _, a := range s.alerts {
+		w.raise(a)
+	}
+	return added, nil
+}
+
+// insert writes the row of a line, chained to the one before. added is false
+// when there is a line with its id.
+func (w *writer) insert(l *Line, shape shapeRow, accounts string) (added bool, err error) {
+	next := tip{w.tip.seq + 1, w.link(accounts)}
+	var cost, baseline driver.Value
+	if shape.priced {
+		cost = int64(l.Cost.Total)
+	}
+	if l.Baseline.Set {
+		baseline = int64(l.Baseline.Value)
+	}
+	u := &l.Usage
+	r, err := w.exec(stmtLine, next.seq, packUUID(l.ID), packUUID(l.Exchange), packHex(l.Trace),
+		unixMilli(l.Time), int64(l.Duration), int64(l.Attempt), shape.id, l.User, l.Session, packTags(l.Tags),
+		u.Input, u.CacheRead, u.CacheWrite, u.CacheWrite1h, u.Output, u.Reasoning,
+		u.AudioIn, u.AudioOut, u.ImageIn, u.ImageOut, u.WebSearches, u.Others,
+		cost, packClasses(&l.Cost.Classes), baseline, int64(l.Held), integer(l.Estimated), accounts, int64(next.crc))
+	if err != nil {
+		return false, err
+	}
+	n, err := r.RowsAffected()
+	if err != nil || n == 0 {
+		return false, err
+	}
+	w.tip = next
+	return true, nil
+}
+
+// link is the checksum of the line being settled.
+func (w *writer) link(accounts string) uint32 {
+	w.chained = append(append(w.chained[:0], w.settled.line...), accounts...)
+	return link(w.tip.crc, w.chained)
+}
+
+// link is the checksum of a line, given the one of the line before it: it
+// changes when the line does, or when a line is removed, added or moved.
+func link(before uint32, line []byte) uint32 {
+	var b [4]byte
+	binary.LittleEndian.PutUint32(b[:], before)
+	return crc32.Update(crc32.Checksum(b[:], castagnoli), castagnoli, line)
+}
+
+// shape returns the row of an encoded shape.
+func (w *writer) shape(b []byte) (shapeRow, error) {
+	if row, ok := w.shapes[string(b)]; ok {
+		return row, nil
+	}
+	var l Line
+	if err := l.decodeShape(b); err != nil {
+		return shapeRow{}, fmt.Errorf("%w: %w", errPoison, err)
+	}
+	digest := sha256.Sum256(b)
+	var dest [1]driver.Value
+	found, err := w.row(stmtShape, dest[:], digest[:16])
+	if err != nil {
+		return shapeRow{}, err
+	}
+	row := shapeRow{priced: l.Cost.Known()}
+	row.id, _ = dest[0].(int64)
+	if !found {
+		if row.id, err = w.addShape(&l, digest[:16]); err != nil {
+			return shapeRow{}, err
+		}
+	}
+	w.shapes[string(b)] = row
+	return row, nil
+}
+
+func (w *writer) addShape(l *Line, digest []byte) (int64, error) {
+	var rate driver.Value
+	if l.Cost.PriceVersion != "" || l.Cost.Entry != "" {
+		id, err := w.rate(l.Cost.PriceVersion, l.Cost.Entry)
+		if err != nil {
+			return 0, err
+		}
+		rate = id
+	}
+	return w.add(stmtAddShape, digest, l.Node, l.KeyID, l.KeyAlias, l.Team, l.Dialect, l.Label, l.Rule,
+		l.OriginalModel, l.Model, l.AnsweredModel, l.Provider,
+		l.Usage.Speed, l.Usage.Geo, l.Usage.Source, l.ServiceTier,
+		l.Cost.Source, l.Cost.Billing, l.Cost.Status, rate, l.Outcome, l.ErrorType,
+		integer(l.Streamed), int64(l.Status))
+}
+
+// rate returns the id of an entry of a version of the prices.
+func (w *writer) rate(version, entry string) (int64, error) {
+	key := version + "\x00" + entry
+	if id, ok := w.rates[key]; ok {
+		return id, nil
+	}
+	var dest [1]driver.Value
+	found, err := w.row(stmtRate, dest[:], version, entry)
+	if err != nil {
+		return 0, err
+	}
+	id, _ := dest[0].(int64)
+	if !found {
+		if id, err = w.add(stmtAddRate, version, entry); err != nil {
+			return 0, err
+		}
+	}
+	w.rates[key] = id
+	return id, nil
+}
+
+// lookUp returns the rows of accounts, which are made when they are not there.
+func (w *writer) lookUp(names []Account) ([]*account, error) {
+	if len(names) == 0 {
+		return nil, nil
+	}
+	rows := make([]*account, 0, len(names))
+	for _, name := range names {
+		a, err := w.account(name)
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, a)
+	}
+	return rows, nil
+}
+
+func (w *writer) account(name Account) (*account, error) {
+	if a, ok := w.accounts[name]; ok {
+		return a, nil
+	}
+	a := &account{Account: name}
+	var dest [4]driver.Value
+	found, err := w.row(stmtAccount, dest[:], name.Budget, name.Subject, name.Window)
+	if err != nil {
+		return nil, err
+	}
+	if found {
+		a.id, _ = dest[0].(int64)
+		a.base, _ = dest[1].(int64)
+		a.spent, _ = dest[2].(int64)
+		if crc, _ := dest[3].(int64); crc != a.crc() {
+			return nil, fmt.Errorf("%w: the sum of budget %q, subject %q, does not match its checksum", ErrCorrupt, name.Budget, name.Subject)
+		}
+	} else if a.id, err = w.add(stmtAddAccount, name.Budget, name.Subject, name.Window, a.crc()); err != nil {
+		return nil, err
+	}
+	w.accounts[name] = a
+	return a, nil
+}
+
+// crc is the checksum of the row, as it is stored.
+func (a *account) crc() int64 {
+	b := a.Account.append(nil)
+	b = binary.LittleEndian.AppendUint64(b, uint64(a.base))
+	b = binary.LittleEndian.AppendUint64(b, uint64(a.spent))
+	return int64(crc32.Checksum(b, castagnoli))
+}
+
+// charge adds to an account. A sum that does not fit stays the largest there is.
+func (w *writer) charge(a *account, amount int64) {
+	if amount <= 0 {
+		return
+	}
+	if a.spent += amount; a.spent < 0 {
+		a.spent = math.MaxInt64
+	}
+	if !a.changed {
+		a.changed = true
+		w.changed = append(w.changed, a)
+	}
+}
+
+// raise notes how far an account's alerts have got; they do not go back.
+func (w *writer) raise(s AlertState) {
+	had := w.alerts[s.Account]
+	s.Level = max(s.Level, had.Level)
+	s.Forecast = s.Forecast || had.Forecast
+	s.Crossed = s.Crossed || had.Crossed
+	w.alerts[s.Account] = s
+}
+
+// accountList is how a line names the accounts it counts in.
+func accountList(accounts []*account) string {
+	if len(accounts) == 0 {
+		return ""
+	}
+	b := append(make([]byte, 0, 16), '[')
+	for i, a := range accounts {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = strconv.AppendInt(b, a.id, 10)
+	}
+	return string(append(b, ']'))
+}
+
+// packUUID returns how an id is stored: in 16 bytes if that loses nothing.
+func packUUID(id string) driver.Value {
+	if len(id) == 36 {
+		if u, err := uuid.Parse(id); err == nil && u.String() == id {
+			return u[:]
+		}
+	}
+	return id
+}
+
+// packHex returns how a trace id is stored.
+func packHex(id string) driver.Value {
+	if len(id) == 32 {
+		if b, err := hex.DecodeString(id); err == nil && hex.EncodeToString(b) == id {
+			return b
+		}
+	}
+	return id
+}
+
+// packTags returns tags as JSON, "" without any.
+func packTags(tags map[string]string) string {
+	if len(tags) == 0 {
+		return ""
+	}
+	b, _ := json.Marshal(tags) // strings always have a JSON form
+	return string(b)
+}
+
+// classNames are the names of the classes of usage and cost, in columns and
+// JSON, in the order of gateway.CostClass.
+var classNames = [gateway.CostClasses]string{
+	"input", "cache_read", "cache_write", "cache_write_1h", "output", "reasoning",
+	"audio_in", "audio_out", "image_in", "image_out", "web_search", "undivided",
+}
+
+// packClasses returns the classes that are not zero as a JSON object, "" when
+// all are.
+func packClasses(classes *[gateway.CostClasses]gateway.NanoUSD) string {
+	var b []byte
+	for i, n := range classes {
+		if n == 0 {
+			continue
+		}
+		if b == nil {
+			b = append(make([]byte, 0, 96), '{')
+		} else {
+			b = append(b, ',')
+		}
+		b = append(append(append(b, '"'), classNames[i]...), `":`...)
+		b = strconv.AppendInt(b, int64(n), 10)
+	}
+	if b == nil {
+		return ""
+	}
+	return string(append(b, '}'))
+}
+
+// cut returns the size of the settlements that a queue begins with and that fit
+// into limit, at least one.
+func cut(queue []byte, limit int) int {
+	at := 0
+	for at < len(queue) {
+		n, size := binary.Uvarint(queue[at:])
+		end := at + size + int(n)
+		if at > 0 && end > limit {
+			break
+		}
+		at = end
+	}
+	return at
+}

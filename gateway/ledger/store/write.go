@@ -1,0 +1,281 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// runWriter moves settlements from the queue to the database.
+func (s *Store) runWriter() {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for armed := true; ; {
+		now := false
+		select {
+		case <-s.wake:
+			s.mu.Lock()
+			now = s.urgent && s.state.database == nil || s.lines >= commitLines && s.state.database == nil
+			wait := commitEvery
+			if s.state.database != nil {
+				wait = retryEvery
+			}
+			s.mu.Unlock()
+			if !now && !armed {
+				armed = true
+				timer.Reset(wait)
+			}
+		case <-timer.C:
+			armed, now = false, true
+		case j := <-s.jobs:
+			s.runJob(j)
+		case <-s.stop:
+			return
+		}
+		if now && !s.commitPending() && !armed {
+			armed = true
+			timer.Reset(retryEvery)
+		}
+	}
+}
+
+// commitPending writes all that is queued. It reports whether nothing is left to
+// retry.
+func (s *Store) commitPending() bool {
+	if len(s.retained) == 0 && !s.takePending() {
+		s.announce()
+		return true
+	}
+	err := s.commitBatch()
+	if err == nil {
+		err = s.retireJournal()
+	}
+	s.announce()
+	return err == nil
+}
+
+// takePending makes the queue the batch to commit, and turns the journal's page
+// when it has grown. It reports whether there is a batch.
+func (s *Store) takePending() bool {
+	if s.fullGrown() {
+		if taken, err := s.rotate(); err == nil {
+			return taken
+		} else {
+			s.fail(err)
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.take()
+}
+
+// take swaps the queue for an empty one. mu is locked.
+func (s *Store) take() bool {
+	s.urgent = false
+	if s.lines == 0 {
+		return false
+	}
+	s.retained, s.pending = s.pending, s.spareQueue[:0]
+	s.spareQueue = nil
+	s.batch, s.lines = len(s.retained), 0
+	return true
+}
+
+// commitBatch writes the batch; when it fails, it stays.
+func (s *Store) commitBatch() error {
+	if s.opts.delay != nil {
+		s.opts.delay(s.retained)
+	}
+	b, err := s.writer.commit(s.retained)
+	if err != nil {
+		s.failDatabase(err)
+		return err
+	}
+	if cap(s.retained) <= 1<<20 {
+		s.spareQueue = s.retained
+	}
+	s.retained = nil
+
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.recovered()
+	s.batch = 0
+	s.committed += uint64(b.added + b.had + b.skipped)
+	if b.skipped > 0 {
+		s.keep = true
+		s.log.Error("ledger lines cannot be stored; they stay in the journal", "lines", b.skipped)
+	}
+	return nil
+}
+
+// fullGrown reports whether the journal's file should be replaced.
+func (s *Store) fullGrown() bool {
+	s.gate.lock()
+	defer s.gate.unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.journal.end > int64(rotateBytes+2*s.openBytes) && !s.keep && s.state.readOnly == nil
+}
+
+// rotate begins a new file of the journal with the holds that are open, and
+// takes the queue: what the file before has settled is in the batch then.
+func (s *Store) rotate() (taken bool, err error) {
+	s.syncing.Lock()
+	defer s.syncing.Unlock()
+	j := s.journal
+	n, err := j.prepare(s.opts.Now(), s.opts.Full)
+	if err != nil {
+		return false, err
+	}
+	s.gate.lock()
+	defer s.gate.unlock()
+	if s.opts.Full {
+		if err := j.file.Sync(); err != nil {
+			s.failSync(err)
+			return false, errors.Join(err, j.discard(n))
+		}
+	}
+	if err := s.carry(n); err != nil {
+		return false, errors.Join(err, j.discard(n))
+	}
+	s.mu.Lock()
+	s.durable = s.written
+	before := j.turn(n)
+	taken = s.take()
+	s.mu.Unlock()
+	if s.opts.Full {
+		j.synced = j.end
+	}
+	return taken, before.Close()
+}
+
+// carry writes the open holds to a new file. The gate is locked.
+func (s *Store) carry(n *next) error {
+	var b []byte
+	seed := n.header.seed()
+	add := func(f []byte, kind byte) {
+		at := len(b)
+		b = append(b, f...)
+		seal(b[at:], kind, seed, n.end+int64(at))
+	}
+	s.mu.Lock()
+	for id, o := range s.open {
+		add(o.frame, kindHold)
+		if o.extended != 0 {
+			p := progress{id: id, amount: o.extended}
+			add(p.append(make([]byte, frameSize)), kindExtend)
+		}
+		if o.shown {
+			add(o.progress.append(make([]byte, frameSize)), kindCheckpoint)
+		}
+	}
+	s.mu.Unlock()
+	if len(b) > 0 {
+		if err := n.write(b); err != nil {
+			return err
+		}
+	}
+	if s.opts.Full {
+		if err := n.file.Sync(); err != nil {
+			return fmt.Errorf("sync journal: %w", err)
+		}
+	}
+	return nil
+}
+
+// retireJournal removes the files of the journal that the database has
+// replaced. The open holds they had are made durable elsewhere first.
+func (s *Store) retireJournal() error {
+	if len(s.journal.old) == 0 {
+		return nil
+	}
+	if !s.opts.Full {
+		err := s.journal.file.Sync()
+		if err == nil {
+			err = s.opts.disk.syncDir(s.opts.Dir)
+		}
+		if err != nil {
+			s.fail(err)
+			return err
+		}
+	}
+	if err := s.journal.removeOld(); err != nil {
+		s.fail(err)
+		return err
+	}
+	return nil
+}
+
+// announce wakes those who wait for a commit.
+func (s *Store) announce() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	close(s.moved)
+	s.moved = make(chan struct{})
+}
+
+// flush waits until all that was queued before is in the database. It returns
+// the error of a database that cannot be written.
+func (s *Store) flush(ctx context.Context) error {
+	s.mu.Lock()
+	target := s.queued
+	s.mu.Unlock()
+	for {
+		s.mu.Lock()
+		if s.committed >= target {
+			s.mu.Unlock()
+			return nil
+		}
+		if err := s.state.database; err != nil {
+			s.mu.Unlock()
+			return unavailable("write lines", err)
+		}
+		s.urgent = true
+		moved := s.moved
+		s.mu.Unlock()
+		signal(s.wake)
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// job is something the writer does between batches, in a transaction.
+type job struct {
+	do   func(w *writer) error
+	done chan error
+}
+
+// run has the writer do something after all that was queued before.
+func (s *Store) run(ctx context.Context, do func(w *writer) error) error {
+	if err := s.flush(ctx); err != nil {
+		return err
+	}
+	j := &job{do: do, done: make(chan error, 1)}
+	select {
+	case s.jobs <- j:
+	case <-s.stop:
+		return ErrClosed
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return <-j.done
+}
+
+func (s *Store) runJob(j *job) {
+	s.mu.Lock()
+	readOnly := s.state.readOnly
+	s.mu.Unlock()
+	if readOnly != nil {
+		j.done <- readOnly
+		return
+	}
+	err := s.writer.transact(func() error { return j.do(s.writer) })
+	if unsynced(err) {
+		s.failDatabase(err)
+	}
+	j.done <- err
+}
