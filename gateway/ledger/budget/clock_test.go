@@ -284,3 +284,19 @@ func TestRollingWindowForgetsBucketByBucket(t *testing.T) {
 		t.Errorf("status %+v", s)
 	}
 }
+
+// A stream that runs for hours finds the room that has come free meanwhile.
+func TestExtensionSeesWhatHasStoppedCounting(t *testing.T) {
+	r := newRig(t, clockAt(noon), budget.Budget{Name: "all", Scope: "global", Limit: limit(3), Window: "2h"})
+	r.spend(budget.Facts{}, usd(2))
+	r.clock.pass(time.Hour)
+	open := r.reserve(budget.Facts{}, usd(1))
+	r.clock.pass(time.Hour)
+	if open.Extend(usd(1)) {
+		t.Error("extended beyond the limit")
+	}
+	r.clock.pass(3 * time.Minute)
+	if !open.Extend(usd(2)) {
+		t.Error("what was spent two hours ago still counts")
+	}
+}
