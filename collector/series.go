@@ -47,12 +47,8 @@ var others = Series{
 	"traces_spanmetrics_duration_seconds_count":  {"service_name", "span_kind", "status_code", "ccproxy_phase"},
 	"traces_spanmetrics_duration_seconds_sum":    {"service_name", "span_kind", "status_code", "ccproxy_phase"},
 	// go.opentelemetry.io/contrib/instrumentation/runtime.
-	"go_goroutine_count":                  nil,
-	"go_memory_used_bytes":                {"go_memory_type"},
-	"go_memory_gc_goal_bytes":             nil,
-	"go_memory_limit_bytes":               nil,
-	"go_processor_limit":                  nil,
-	"go_schedule_duration_seconds_bucket": {"le"},
+	"go_goroutine_count":   nil,
+	"go_memory_used_bytes": {"go_memory_type"},
 }
 
 // Known returns every series there is: the gateway's metrics as Prometheus spells them, those of others, and what the rules
