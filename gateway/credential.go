@@ -99,7 +99,7 @@ func (g *Gateway) authorize(ctx context.Context, a *Attempt, h http.Header) (Sec
 		return c.value, nil
 	}
 	if len(p.Keys) > 0 {
-		k := p.key()
+		k := p.key(a.Target.Name)
 		setKey(p, h, k)
 		a.Credential = CredentialKey
 		return k, nil

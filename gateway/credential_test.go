@@ -6,7 +6,6 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -228,23 +227,6 @@ func TestCredentialPrecedence(t *testing.T) {
 			if holds(q, k) != (k == c.want) {
 				t.Errorf("%s: sent %v, want %s alone", name, q.Header, c.want)
 			}
-		}
-	}
-}
-
-func TestKeysAreRotatedWhenThrottled(t *testing.T) {
-	for _, a := range apis {
-		r := newRig(t, rigConfig{provider: keyed(providerKey, otherKey)})
-		for _, step := range []string{"", "status=429", "", "quota", "status=500", ""} {
-			r.ask(a, false, step)
-			r.exchange()
-		}
-		var got []bool // whether the second key was used
-		for _, q := range r.received() {
-			got = append(got, holds(q, otherKey))
-		}
-		if want := []bool{false, false, true, true, false, false}; !slices.Equal(got, want) {
-			t.Errorf("%s: second key used: got %v, want %v", a.name, got, want)
 		}
 	}
 }

@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -22,10 +24,16 @@ import (
 // dispatch tries the targets until one answers.
 func (g *Gateway) dispatch(ctx context.Context, rp *reply) {
 	x := rp.x
-	queue := x.Route.Targets
+	x.queue = x.Route.Targets
+	g.retries.deposit(x.Snapshot.Limits.RetryBudget)
+	t, trial, ok := g.first(ctx, x)
+	if !ok {
+		rp.fail(x.circuitOpen())
+		return
+	}
 	var prev *Attempt
-	for i := 0; ; i++ {
-		a := g.attempt(ctx, rp, queue[i], prev)
+	for {
+		a := g.attempt(ctx, rp, t, trial, prev)
 		if a.Err == nil || rp.committed || x.ClientGone() {
 			if x.Err == nil {
 				x.Err = a.Err
@@ -33,45 +41,65 @@ func (g *Gateway) dispatch(ctx context.Context, rp *reply) {
 			return
 		}
 		reason := fallbackReason(a.Err, a.Credential)
-		queue = extendQueue(queue, i, x, reason)
-		if reason == "" || i+1 >= len(queue) || len(x.Attempts) >= x.Snapshot.Limits.Attempts {
+		if x.extend(reason); reason == "" || len(x.Attempts)+x.retries >= x.Snapshot.Limits.Attempts {
+			rp.giveUp(a)
+			return
+		}
+		if t, trial, ok = g.next(ctx, x); !ok {
 			rp.giveUp(a)
 			return
 		}
 		a.WillRetry, a.ResultKind = true, names.AttemptResultSuperseded
-		x.Fallbacks++
-		x.FallbackWhy = reason
+		g.retries.charge()
+		x.fellBack(reason)
 		g.closeAttempt(ctx, a)
-		g.recorder.FellBack(ctx, x, a.Target, queue[i+1], reason, 0)
+		g.recorder.FellBack(ctx, x, a.Target, t, reason, 0)
 		prev = a
 	}
 }
 
-// extendQueue appends the fallbacks for reason that are not waiting already.
-func extendQueue(queue []Target, at int, x *Exchange, reason string) []Target {
-	if reason == "" {
-		return queue
+// first takes the first target to try. When the circuits of all are open, the
+// fallbacks for that follow.
+func (g *Gateway) first(ctx context.Context, x *Exchange) (Target, Trial, bool) {
+	t, trial, ok := g.next(ctx, x)
+	if ok {
+		return t, trial, true
 	}
+	x.extend(names.FallbackCircuitOpen)
+	if t, trial, ok = g.next(ctx, x); ok {
+		x.fellBack(names.FallbackCircuitOpen)
+		g.recorder.FellBack(ctx, x, x.Route.Targets[0], t, names.FallbackCircuitOpen, 0)
+	}
+	return t, trial, ok
+}
+
+func (x *Exchange) fellBack(reason string) {
+	x.Fallbacks++
+	x.FallbackWhy = reason
+}
+
+// extend puts the fallbacks for reason that were not in the queue yet at its end.
+func (x *Exchange) extend(reason string) {
+	if reason == "" || x.extended == reason {
+		return
+	}
+	x.extended = reason
 	for _, list := range [2][]Target{x.Route.Fallbacks[reason], x.Route.Fallbacks[""]} {
 		for _, t := range list {
-			if !x.waiting(queue, t) && !x.denied(t) {
+			if !x.had(t) && !x.denied(t) {
 				// A copy: the first queue is the router's.
-				queue = append(queue[:len(queue):len(queue)], t)
+				x.queue = append(x.queue[:len(x.queue):len(x.queue)], t)
+				x.later = append(x.later, t)
 			}
 		}
 	}
-	return queue
 }
 
-// waiting reports whether queue holds t already, under whatever name: a target
-// without a model asks for the client's.
-func (x *Exchange) waiting(queue []Target, t Target) bool {
-	for _, q := range queue {
-		if q.Provider == t.Provider && x.effective(q) == x.effective(t) {
-			return true
-		}
-	}
-	return false
+// had reports whether t has been in the queue already, under whatever name: a
+// target without a model asks for the client's.
+func (x *Exchange) had(t Target) bool {
+	same := func(q Target) bool { return q.Provider == t.Provider && x.effective(q) == x.effective(t) }
+	return slices.ContainsFunc(x.Route.Targets, same) || slices.ContainsFunc(x.later, same)
 }
 
 func (x *Exchange) effective(t Target) string {
@@ -100,36 +128,35 @@ func (rp *reply) giveUp(a *Attempt) {
 }
 
 // attempt tries one target. On return a is open: closeAttempt follows.
-func (g *Gateway) attempt(ctx context.Context, rp *reply, t Target, prev *Attempt) *Attempt {
+func (g *Gateway) attempt(ctx context.Context, rp *reply, t Target, trial Trial, prev *Attempt) *Attempt {
 	x := rp.x
-	a := newAttempt(x, t, prev)
+	a := newAttempt(x, t)
+	if x.Fallbacks > 0 {
+		a.Kind = names.AttemptKindFallback
+	}
 	x.Attempts = append(x.Attempts, a)
 	header, used, err := g.preAPI(ctx, a)
 	if err != nil {
 		a.Err = err
+		if trial != nil {
+			trial.End(VerdictNone, 0)
+		}
 		return a
 	}
-	actx := g.openAttempt(ctx, a, prev)
-	uctx, cancel := context.WithCancelCause(actx)
-	defer cancel(nil)
-	drain := time.Duration(0)
+	u := &upstream{g: g, base: g.openAttempt(ctx, a, prev), a: a, rp: rp, header: header, used: used, trial: trial}
+	u.ctx, u.cancel = context.WithCancelCause(u.base)
+	defer func() { u.cancel(nil) }()
 	if t.Provider.Drain {
-		drain = x.Snapshot.Limits.Drain
+		u.drain = x.Snapshot.Limits.Drain
 	}
-	x.cancel.run(cancel, drain)
+	x.cancel.run(u.cancel, u.drain)
 	defer x.cancel.done()
-
-	u := &upstream{g: g, ctx: uctx, cancel: cancel, a: a, rp: rp, header: header, used: used}
 	u.run()
 	return a
 }
 
-func newAttempt(x *Exchange, t Target, prev *Attempt) *Attempt {
-	a := &Attempt{ID: newID(), Exchange: x, Number: len(x.Attempts) + 1, Kind: names.AttemptKindPrimary, Target: t, Start: time.Now(), Body: x.Body, Span: x.Span}
-	if prev != nil {
-		a.Kind = names.AttemptKindFallback
-	}
-	return a
+func newAttempt(x *Exchange, t Target) *Attempt {
+	return &Attempt{ID: newID(), Exchange: x, Number: len(x.Attempts) + 1, Kind: names.AttemptKindPrimary, Target: t, Start: time.Now(), Body: x.Body, Span: x.Span}
 }
 
 // preAPI prepares an attempt: model, hooks, headers, credential.
@@ -240,26 +267,51 @@ func (g *Gateway) openAttempt(ctx context.Context, a *Attempt, prev *Attempt) co
 // upstream is an attempt's talk with its provider.
 type upstream struct {
 	g      *Gateway
-	ctx    context.Context // cancelled when the attempt must stop
+	base   context.Context // of the attempt
+	ctx    context.Context // cancelled when the send must stop
 	cancel context.CancelCauseFunc
+	drain  time.Duration // how long to read on when the client leaves
 	a      *Attempt
 	rp     *reply
 	header http.Header
 	used   Secret // the credential
+	tried  int    // keys that were refused
+	resent int    // sends so far
 	dog    *watchdog
+	trial  Trial // with the target's circuit; nil: none
+	passed bool  // the trial has ended well
 }
 
-// run sends and relays. It sets a.Err, or has answered the client.
+// run sends until there is an answer or no sense in sending again, and relays.
+// It sets a.Err, or has answered the client.
 func (u *upstream) run() {
-	a, x := u.a, u.a.Exchange
+	a := u.a
 	a.Issued = time.Now()
 	u.dog = newWatchdog(u.cancel, u.headerTimeout(), errHeaderTimeout)
-	defer u.dog.stop()
-	resp, err := u.send(0)
-	if err == nil && resp.StatusCode == http.StatusUnauthorized && a.Credential == CredentialToken {
-		resp, err = u.resend(resp)
+	defer func() { u.dog.stop() }()
+	for {
+		u.once()
+		reason := ""
+		if a.Err != nil {
+			reason = fallbackReason(a.Err, a.Credential)
+			if u.again(reason) {
+				continue
+			}
+		}
+		u.judge(reason)
+		return
 	}
-	x.wait += time.Since(a.Issued)
+}
+
+// once sends and relays.
+func (u *upstream) once() {
+	a, x := u.a, u.a.Exchange
+	a.Sent = time.Now()
+	resp, err := u.sendFresh()
+	if err == nil && resp.StatusCode == http.StatusUnauthorized && a.Credential == CredentialToken {
+		resp, err = u.refresh(resp)
+	}
+	x.wait += time.Since(a.Sent)
 	if err != nil {
 		a.Err = u.transportError(err)
 		return
@@ -302,14 +354,14 @@ func (u *upstream) left() time.Duration {
 }
 
 // send makes one physical request.
-func (u *upstream) send(resend int) (*http.Response, error) {
+func (u *upstream) send() (*http.Response, *sendInfo, error) {
 	a, x := u.a, u.a.Exchange
-	p := a.Target.Provider
 	target, err := targetURL(a)
 	if err != nil {
-		return nil, err
+		return nil, &sendInfo{}, err
 	}
-	info := &sendInfo{resend: resend, phase: !a.genai, propagate: p.Propagate, attempt: a}
+	info := &sendInfo{resend: u.resent, phase: !a.genai, propagate: a.Target.Provider.Propagate, attempt: a}
+	u.resent++
 	req := &http.Request{
 		Method: x.Request.Method, URL: target, Host: target.Host, Header: u.header, ContentLength: int64(len(a.Body)),
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
@@ -318,16 +370,20 @@ func (u *upstream) send(resend int) (*http.Response, error) {
 		req.Body = io.NopCloser(bytes.NewReader(a.Body))
 		req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(a.Body)), nil }
 	}
-	a.Request = req.WithContext(u.ctx)
-	base := p.Transport
-	if base == nil {
-		base = u.g.transport.base
-	}
-	return u.g.transport.roundTrip(base, a.Request, info)
+	a.Request = req.WithContext(httptrace.WithClientTrace(u.ctx, info.watch()))
+	resp, err := u.g.transport.roundTrip(u.transport(), a.Request, info)
+	return resp, info, err
 }
 
-// resend tries once more with a fresh token after the provider refused ours.
-func (u *upstream) resend(refused *http.Response) (*http.Response, error) {
+func (u *upstream) transport() http.RoundTripper {
+	if t := u.a.Target.Provider.Transport; t != nil {
+		return t
+	}
+	return u.g.transport.base
+}
+
+// refresh sends once more with a fresh token after the provider refused ours.
+func (u *upstream) refresh(refused *http.Response) (*http.Response, error) {
 	p := u.a.Target.Provider
 	tok, err := p.Tokens.Refresh(u.ctx, u.used)
 	if err != nil {
@@ -338,7 +394,7 @@ func (u *upstream) resend(refused *http.Response) (*http.Response, error) {
 	u.header = u.header.Clone()
 	setToken(p, u.header, tok)
 	u.used = tok
-	return u.send(1)
+	return u.sendFresh()
 }
 
 // targetURL is the provider's URL for the call.
@@ -394,9 +450,6 @@ func (u *upstream) readError(resp *http.Response) *Error {
 	}
 	if e.Status == 0 {
 		e.Status = resp.StatusCode
-	}
-	if a.Credential == CredentialKey && (e.Type == names.ErrorRateLimitExceeded || e.Type == names.ErrorInsufficientQuota) {
-		p.Rotate(u.used)
 	}
 	return e
 }

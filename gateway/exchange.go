@@ -56,6 +56,11 @@ type Exchange struct {
 	gone       *atomic.Bool  // the client has left
 	cancel     *canceller
 	scratch    *[]attribute.KeyValue // attributes being gathered; see gather
+	queue      []Target              // still to be tried
+	later      []Target              // put into the queue after the route's targets
+	extended   string                // reason for which that was done last
+	openFor    time.Duration         // until the first of the circuits that were found open may close
+	retries    int                   // further sends to the same target
 	modified   bool                  // by the hook that is running
 	routed     bool
 	labelled   bool
@@ -111,6 +116,8 @@ type Attempt struct {
 	Start    time.Time
 	// Issued is when the request was first written to the provider.
 	Issued time.Time
+	// Sent is when the last send began. With one send it is Issued.
+	Sent   time.Time
 	Finish time.Time
 	// Body is what is sent; hooks change it in their Attempt phase.
 	Body []byte
@@ -142,7 +149,8 @@ type Attempt struct {
 	watched time.Time // when the hold was last told of the stream
 	answer  []byte    // body of a plain or failed answer, whole
 	settled bool
-	unsent  bool // no byte of the request can have left
+	unsent  bool // no byte of the last send's request can have left
+	doubts  int  // earlier sends that were not answered and may have been billed
 	genai   bool // Span is a GenAI span of this attempt
 }
 

@@ -59,6 +59,7 @@ type Gateway struct {
 	transport *TraceTransport
 	log       *slog.Logger
 	userKey   []byte
+	retries   retryBudget
 
 	exact  map[string]map[string]*route // :: path → method → route
 	models map[string]map[string]*route // :: prefix → action → route (Gemini's calls; action "" is a look at one model)
@@ -127,6 +128,11 @@ func (g *Gateway) Swap(s *Snapshot) {
 	c.Hooks = slices.Clone(c.Hooks)
 	for i := range c.Hooks {
 		c.Hooks[i].prepare()
+	}
+	if old := g.snapshot.Load(); old != nil {
+		for _, p := range c.Providers {
+			p.adopt(old.Providers)
+		}
 	}
 	g.snapshot.Store(&c)
 }

@@ -86,7 +86,10 @@ func (a *Attempt) answered() bool {
 
 // ambiguous reports whether a request may have reached its provider although no
 // answer says so: it may be billed (reliability P6).
-func (a *Attempt) ambiguous() bool {
+func (a *Attempt) ambiguous() bool { return a.doubts > 0 || a.inDoubt() }
+
+// inDoubt is ambiguous of the last send alone.
+func (a *Attempt) inDoubt() bool {
 	if a.Issued.IsZero() || a.unsent || a.Response != nil && a.Response.StatusCode >= 300 {
 		return false
 	}
@@ -120,7 +123,7 @@ func (x *Exchange) reroute(ctx context.Context) error {
 	if l == nil || !x.pays() || len(x.Route.Targets) == 0 {
 		return nil
 	}
-	label, budget := l.Reroute(ctx, newAttempt(x, x.Route.Targets[0], nil))
+	label, budget := l.Reroute(ctx, newAttempt(x, x.Route.Targets[0]))
 	if label == "" || label == x.Route.Label {
 		return nil
 	}

@@ -144,7 +144,7 @@ func (g *Gateway) dispatchOpaque(ctx context.Context, rp *reply, p *Provider) {
 		rp.fail(err)
 		return
 	}
-	a := newAttempt(x, t, nil)
+	a := newAttempt(x, t)
 	x.Attempts = append(x.Attempts, a)
 	header := copyRequestHeader(x.Request.Header)
 	if ct := x.Request.Header["Content-Encoding"]; ct != nil {
@@ -168,7 +168,7 @@ func (g *Gateway) dispatchOpaque(ctx context.Context, rp *reply, p *Provider) {
 	defer cancel(nil)
 	x.cancel.run(cancel, 0)
 	defer x.cancel.done()
-	u := &upstream{g: g, ctx: uctx, cancel: cancel, a: a, rp: rp, header: header, used: used}
+	u := &upstream{g: g, base: ctx, ctx: uctx, cancel: cancel, a: a, rp: rp, header: header, used: used}
 	u.runOpaque()
 	if a.Err != nil && !rp.committed {
 		rp.fail(a.Err)
@@ -192,7 +192,8 @@ func (u *upstream) runOpaque() {
 	a.Issued = time.Now()
 	u.dog = newWatchdog(u.cancel, u.headerTimeout(), errHeaderTimeout)
 	defer u.dog.stop()
-	resp, err := u.send(0)
+	a.Sent = a.Issued
+	resp, err := u.sendFresh()
 	x.wait += time.Since(a.Issued)
 	if err != nil {
 		a.Err = u.transportError(err)
@@ -207,6 +208,7 @@ func (u *upstream) runOpaque() {
 	}
 	if resp.StatusCode >= 400 {
 		a.Err = u.readError(resp)
+		u.refuseKey(fallbackReason(a.Err, a.Credential))
 		x.Err = a.Err
 		rp.answer(resp.StatusCode, resp.Header, a.answer)
 		return

@@ -102,6 +102,7 @@ func (g *Gateway) decide(ctx context.Context, x *Exchange) *Error {
 		return &Error{Type: names.ErrorNoRoute, Origin: names.ErrorOriginGateway, Reason: names.RejectionNoRoute, Status: 400,
 			Message: fmt.Sprintf("no provider is configured for model %q", clip(x.Call.Model))}
 	}
+	x.sideline()
 	for _, s := range x.Route.Skipped {
 		g.recorder.Skipped(ctx, x, s.Target, s.Reason)
 	}

@@ -52,8 +52,8 @@ const (
 )
 
 // Provider is a place that serves models. The exported fields are read-only
-// once the provider is in use; the key rotation inside is safe for concurrent
-// use.
+// once the provider is in use; the state of its keys inside is safe for
+// concurrent use.
 type Provider struct {
 	Name    string   // as in configuration
 	Type    string   // anthropic, openai, gemini, openai_compatible, …
@@ -61,7 +61,7 @@ type Provider struct {
 	GenAI   string   // gen_ai.provider.name
 	BaseURL *url.URL // as the vendor's SDK takes it
 
-	Keys   []Secret    // API keys; used in turn
+	Keys   []Secret    // API keys; the next is used when one is throttled or out of credit
 	Tokens TokenSource // nil: none
 	// Anonymous says that the provider needs no credential (a local server).
 	Anonymous bool
@@ -88,7 +88,7 @@ type Provider struct {
 	// Transport sends the requests; nil: the gateway's.
 	Transport http.RoundTripper
 
-	next atomic.Uint32 // index of the key in use
+	keys atomic.Pointer[keyring] // state of Keys; nil until needed
 }
 
 // Speaks reports whether the provider understands requests in d.
@@ -98,21 +98,6 @@ func (p *Provider) Speaks(d Dialect) bool {
 
 // HasCredential reports whether the provider has a credential of its own.
 func (p *Provider) HasCredential() bool { return len(p.Keys) > 0 || p.Tokens != nil }
-
-// Rotate moves on from a key the provider throttled, if there is another.
-func (p *Provider) Rotate(refused Secret) {
-	if len(p.Keys) < 2 {
-		return
-	}
-	n := p.next.Load()
-	if p.Keys[int(n)%len(p.Keys)] == refused {
-		p.next.CompareAndSwap(n, n+1)
-	}
-}
-
-func (p *Provider) key() Secret {
-	return p.Keys[int(p.next.Load())%len(p.Keys)]
-}
 
 // secrets returns every static secret of the provider, longest first, for
 // scrubbing answers.

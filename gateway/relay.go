@@ -81,6 +81,7 @@ func (u *upstream) relayPlain(resp *http.Response) {
 		a.Err = err
 		return
 	}
+	u.pass()
 	u.g.settle(detach(u.ctx), a)
 	copyResponseHeader(rp.w.Header(), resp.Header)
 	rp.answer(resp.StatusCode, nil, e.Raw)
@@ -93,6 +94,7 @@ const maxTail = 64 << 10
 // relayLarge sends what was held and then the rest. Only the end is observed.
 func (u *upstream) relayLarge(resp *http.Response, held []byte) {
 	a, rp := u.a, u.rp
+	u.pass()
 	copyResponseHeader(rp.w.Header(), resp.Header)
 	if resp.ContentLength >= 0 {
 		rp.w.Header()["Content-Length"] = []string{strconv.FormatInt(resp.ContentLength, 10)}

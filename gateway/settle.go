@@ -22,9 +22,7 @@ func (g *Gateway) settle(ctx context.Context, a *Attempt) {
 	x := a.Exchange
 	pctx, p := g.phase(trace.ContextWithSpan(ctx, x.Span), x, names.SpanPostAPI, names.PhasePostAPI)
 	defer p.End()
-	if a.answered() || a.ambiguous() {
-		a.estimateUsage()
-	}
+	a.estimateUsage()
 	if l, ok := x.Snapshot.Router.(Learner); ok {
 		l.Learn(a)
 	}
@@ -44,14 +42,22 @@ func (g *Gateway) settle(ctx context.Context, a *Attempt) {
 	g.recorder.Settled(pctx, a)
 }
 
-// estimateUsage counts what a provider did not report, flagged as estimated.
+// estimateUsage counts what a provider did not report, flagged as estimated:
+// for an answer without usage, and for sends that may have been billed although
+// nothing came of them.
 func (a *Attempt) estimateUsage() {
 	u, x := &a.Result.Usage, a.Exchange
-	if u.Source != "" || x.Call.Operation == "" {
+	sends := int64(a.doubts)
+	if u.Source == "" && (a.answered() || a.inDoubt()) {
+		sends++
+	}
+	if sends == 0 || x.Call.Operation == "" {
 		return
 	}
-	u.Input = tokens.Estimate(a.Body, jsonscan.Root(a.Body), tokens.All).Tokens
-	u.Output = (a.Result.OutputBytes + 3) / 4
+	u.Input += sends * tokens.Estimate(a.Body, jsonscan.Root(a.Body), tokens.All).Tokens
+	if u.Source == "" {
+		u.Output = (a.Result.OutputBytes + 3) / 4
+	}
 	u.Source = names.UsageSourceEstimated
 }
 

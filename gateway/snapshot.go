@@ -41,6 +41,8 @@ type Snapshot struct {
 	Ledger Ledger
 	// Callers says who may call; nil: everybody.
 	Callers Callers
+	// Health knows how targets are doing; nil: all are always ready.
+	Health Health
 	// HideCost keeps costs out of telemetry and response headers. They are
 	// computed all the same.
 	HideCost bool
@@ -109,6 +111,12 @@ type Limits struct {
 	Drain               time.Duration // reading on after the client left
 	EventInspect        int           // bytes of an event that are inspected
 	EventLine           int           // bytes of an event that are relayed at all
+	// RetryBudget is the share of exchanges that may send to the same target
+	// again; negative: none may. RetryBase is the first back-off, RetryWait the
+	// longest wait before such a send, RetryAfter the longest that a target is
+	// left alone because it asks for it.
+	RetryBudget                      float64
+	RetryBase, RetryWait, RetryAfter time.Duration
 }
 
 // DefaultLimits returns the limits of reliability §4.1.
@@ -118,6 +126,7 @@ func DefaultLimits() Limits {
 		HeaderTimeout: 300 * time.Second, StreamHeaderTimeout: 60 * time.Second, IdleTimeout: 60 * time.Second,
 		WriteTimeout: 60 * time.Second, Exchange: 15 * time.Minute, Drain: 30 * time.Second,
 		EventInspect: 1 << 20, EventLine: 64 << 20,
+		RetryBudget: 0.2, RetryBase: 500 * time.Millisecond, RetryWait: 20 * time.Second, RetryAfter: 5 * time.Minute,
 	}
 }
 
@@ -137,6 +146,10 @@ func (l Limits) withDefaults() Limits {
 	or(&l.Drain, d.Drain)
 	or(&l.EventInspect, d.EventInspect)
 	or(&l.EventLine, d.EventLine)
+	or(&l.RetryBudget, d.RetryBudget)
+	or(&l.RetryBase, d.RetryBase)
+	or(&l.RetryWait, d.RetryWait)
+	or(&l.RetryAfter, d.RetryAfter)
 	return l
 }
 

@@ -110,6 +110,7 @@ func (s *stream) begin(resp *http.Response, now time.Time) {
 	if x.ClientGone() {
 		s.lost = true
 	}
+	s.pass()
 	a.Stream.Started, x.Streamed = now, true
 	if x.Snapshot.Detail != DetailMinimal {
 		_, s.span = s.g.tracer.Start(s.ctx, names.SpanStream, trace.WithTimestamp(now), phaseOptions[names.PhaseStream])

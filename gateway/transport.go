@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"strconv"
 	"time"
@@ -66,6 +67,23 @@ type sendInfo struct {
 	phase     bool // mark the span as the upstream phase: there is no GenAI span above
 	propagate bool
 	attempt   *Attempt // gets the Send; nil: nobody
+
+	trace     httptrace.ClientTrace
+	conn      net.Conn // an idle connection that was used again; nil: a fresh one
+	connected time.Time
+}
+
+// watch returns hooks that note which connection the send goes out on. The
+// transport calls them on the goroutine that sends.
+func (i *sendInfo) watch() *httptrace.ClientTrace {
+	i.trace.GotConn = i.gotConn
+	return &i.trace
+}
+
+func (i *sendInfo) gotConn(got httptrace.GotConnInfo) {
+	if i.conn = nil; got.Reused {
+		i.conn, i.connected = got.Conn, time.Now()
+	}
 }
 
 // RoundTrip implements http.RoundTripper.

@@ -47,7 +47,11 @@ type Config struct {
 	// as if those rules did not match. It runs on the exchange's goroutine.
 	// nil: slog.Default() gets a warning.
 	OnRuleError func(ctx context.Context, x *gateway.Exchange, err error)
-	// Rand yields numbers in [0,1) for the weighted choice and must be safe for
+	// Health and Sticky, which outlive the Router, are told how targets do and
+	// which has a conversation; nil: nobody is, and no choice goes by it.
+	Health *Health
+	Sticky *Sticky
+	// Rand yields numbers in [0,1) for the choice of targets and must be safe for
 	// concurrent use; nil: math/rand/v2.
 	Rand func() float64
 }
@@ -79,7 +83,14 @@ type Model struct {
 	Fallbacks []string
 	// FallbacksFor, by fallback reason, come before Fallbacks.
 	FallbacksFor map[string][]string
+	// Strategy says how the order is found when it is not by weights: "" as given,
+	// StrategyLatency the quickest first, as far as it is known. It needs Health,
+	// and weights do not count then; nor does it in an entry that another names.
+	Strategy string
 }
+
+// StrategyLatency prefers the target that began to answer soonest of late.
+const StrategyLatency = "latency"
 
 // WeightedTarget is a target and its share.
 type WeightedTarget struct {
@@ -114,6 +125,10 @@ type Router struct {
 	calibrate   func(model string, estimated, actual int64) // nil: no rule counts, or nobody learns
 	onRuleError func(context.Context, *gateway.Exchange, error)
 	rand        func() float64
+	health      *Health
+	sticky      *Sticky
+	many        map[string]bool // :: dialect family → several providers speak it
+	named       map[string]bool // :: name of a target of the table
 	failures    atomic.Uint64
 }
 
@@ -126,6 +141,7 @@ func New(cfg Config) (*Router, error) {
 		entries: map[string]*entry{}, providers: map[string]*gateway.Provider{}, implied: map[string]*gateway.Provider{},
 		defaultKept: cfg.DefaultPassthrough, allKept: cfg.Passthrough,
 		tokens: cfg.Tokens, onRuleError: cfg.OnRuleError, rand: cfg.Rand,
+		health: cfg.Health, sticky: cfg.Sticky, many: map[string]bool{}, named: map[string]bool{},
 	}
 	if r.onRuleError == nil {
 		r.onRuleError = logRuleError
@@ -144,6 +160,12 @@ func New(cfg Config) (*Router, error) {
 	}); ok && r.counts() {
 		r.calibrate = c.Calibrate
 	}
+	if r.health != nil {
+		for _, t := range r.allTargets() {
+			r.named[t.Name] = true
+			r.health.circuit(t.Name)
+		}
+	}
 	r.models = r.listModels()
 	r.known = r.knownModels()
 	r.warnings = r.review()
@@ -152,12 +174,15 @@ func New(cfg Config) (*Router, error) {
 
 func (r *Router) addProviders(cfg Config) (errs []error) {
 	known := make([]string, 0, len(cfg.Providers))
+	speak := map[string]int{}
 	for _, p := range cfg.Providers {
 		if _, twice := r.providers[p.Name]; twice {
 			errs = append(errs, fmt.Errorf("provider %q is configured twice: rename one", p.Name))
 		}
 		r.providers[p.Name] = p
 		known = append(known, p.Name)
+		speak[p.Family]++
+		r.many[p.Family] = speak[p.Family] > 1
 	}
 	// The vendor's own provider; among several the one that bears its name.
 	for _, p := range cfg.Providers {

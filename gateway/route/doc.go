@@ -12,5 +12,8 @@
 // its configurations keep their meaning. A rule may be a CEL expression instead;
 // see [Variables].
 //
-// A [Router] is immutable: a changed configuration makes a new one.
+// A [Router] is immutable: a changed configuration makes a new one. What is
+// learnt of targets outlives it: [Health] has a circuit breaker for each, which
+// the gateway drives by its attempts, and [Sticky] knows which has a
+// conversation.
 package route

@@ -114,6 +114,9 @@ func (e *Explanation) fill(d decision, x *gateway.Exchange) {
 			e.Fallbacks[reason] = append(e.Fallbacks[reason], t.Name)
 		}
 	}
+	if d.latency && len(d.targets) > 1 {
+		e.Notes = append(e.Notes, "the target that has been answering soonest goes first; one exchange in ten goes anywhere")
+	}
 	if d.note != "" {
 		e.Notes = append(e.Notes, d.note)
 	}

@@ -36,7 +36,8 @@ func (r *Router) Route(_ context.Context, x *gateway.Exchange) error {
 	if d.err != nil {
 		return d.err
 	}
-	rt.Targets, rt.Fallbacks = r.draw(d.targets, d.weights), d.fallbacks
+	r.choose(x, &d)
+	rt.Reason, rt.Targets, rt.Fallbacks = d.reason, d.targets, d.fallbacks
 	rt.Provider, rt.Model = rt.Targets[0].Provider.Name, rt.Targets[0].Model
 	if rt.Model == "" {
 		rt.Model = x.Call.Model
@@ -54,6 +55,8 @@ type decision struct {
 	skipped     []gateway.Skip
 	fallbacks   map[string][]gateway.Target
 	unspoken    []gateway.Skip // fallbacks that do not speak the dialect
+	latency     bool           // the quickest goes first
+	drawn       bool           // chance or speed has decided the order
 	note        string         // for people, why it is not what one might expect
 	err         *gateway.Error
 }
@@ -119,7 +122,7 @@ func (r *Router) byModel(x *gateway.Exchange, own *entry) decision {
 }
 
 func (r *Router) byEntry(x *gateway.Exchange, e *entry, reason string) decision {
-	d := r.speaking(x, decision{reason: reason, targets: e.targets, weights: e.weights, candidates: e.candidates, fallbacks: e.fallbacks})
+	d := r.speaking(x, decision{reason: reason, targets: e.targets, weights: e.weights, candidates: e.candidates, fallbacks: e.fallbacks, latency: e.latency})
 	if d.err != nil {
 		d.err.Message = fmt.Sprintf("%q: %s", e.name, d.err.Message)
 	}
@@ -184,6 +187,18 @@ func noRoute(format string, args ...any) *gateway.Error {
 		Type: names.ErrorNoRoute, Origin: names.ErrorOriginGateway, Reason: names.RejectionNoRoute, Status: 400, NoRetry: true,
 		Message: fmt.Sprintf(format, args...),
 	}
+}
+
+// choose brings the targets into the order they are tried in.
+func (r *Router) choose(x *gateway.Exchange, d *decision) {
+	switch {
+	case len(d.targets) < 2:
+	case d.latency && r.health != nil:
+		d.targets, d.drawn = r.quickest(d.targets, x.Call.Stream), true
+	case d.weights != nil:
+		d.targets, d.drawn = r.draw(d.targets, d.weights), true
+	}
+	r.stick(x, d)
 }
 
 // draw puts the target that the weights choose first; the others follow in

@@ -21,7 +21,8 @@ const (
 type entry struct {
 	name       string
 	targets    []gateway.Target // in configured order; with weights, heaviest first
-	weights    []float64        // nil: the order stands
+	weights    []float64        // nil: the order stands, but for latency
+	latency    bool             // the quickest goes first
 	candidates []string
 	fallbacks  map[string][]gateway.Target // the table's own lists included
 }
@@ -81,6 +82,9 @@ func (b *builder) entry(name string, global map[string][]gateway.Target) (*entry
 	}
 	fallbacks, fallbackErrs := b.fallbacks(name, "fallbacks: ", lists)
 	errs = append(errs, fallbackErrs...)
+	if m.Strategy != "" && m.Strategy != StrategyLatency {
+		errs = append(errs, fmt.Errorf("strategy %q is not known; it is %q, or left out", m.Strategy, StrategyLatency))
+	}
 	if len(errs) > 0 {
 		return nil, errs
 	}
@@ -89,7 +93,11 @@ func (b *builder) entry(name string, global map[string][]gateway.Target) (*entry
 			fallbacks[reason] = targets
 		}
 	}
-	return newEntry(name, list, fallbacks), nil
+	e := newEntry(name, list, fallbacks)
+	if m.Strategy == StrategyLatency {
+		e.latency, e.weights = true, nil
+	}
+	return e, nil
 }
 
 func newEntry(name string, list []weighted, fallbacks map[string][]gateway.Target) *entry {
