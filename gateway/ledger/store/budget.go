@@ -3,8 +3,8 @@ package store
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
+	"hash/crc32"
 	"math"
 	"strings"
 
@@ -64,27 +64,39 @@ func (s *Store) DropSums(ctx context.Context, budget string, before int64) error
 // Alerts returns how far the alerts of all accounts have got.
 func (s *Store) Alerts(ctx context.Context) (states []AlertState, err error) {
 	s.settle(ctx)
-	rows, err := s.read.QueryContext(ctx, "SELECT budget, subject, window, level, forecast, crossed FROM alerts")
-	if err != nil {
-		return nil, fileError(s.path, "table alerts", err)
-	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
-	for rows.Next() {
-		var a AlertState
-		if err := rows.Scan(&a.Budget, &a.Subject, &a.Window, &a.Level, &a.Forecast, &a.Crossed); err != nil {
-			return nil, fileError(s.path, "table alerts", err)
+	err = eachAlert(ctx, s.read, s.path, intactOnly(s.path, &states))
+	return states, err
+}
+
+// intactOnly returns a function for eachAlert, eachBudget and eachMessage that
+// collects rows and fails at one that is damaged.
+func intactOnly[T any](path string, list *[]T) func(row *T, place string, intact bool) error {
+	return func(row *T, place string, intact bool) error {
+		if !intact {
+			return rowDamaged(path, place)
 		}
-		states = append(states, a)
+		*list = append(*list, *row)
+		return nil
 	}
-	return states, rows.Err()
+}
+
+// eachAlert calls f with each row of alerts, and whether it matches its checksum.
+func eachAlert(ctx context.Context, db queryer, path string, f func(a *AlertState, place string, intact bool) error) error {
+	return eachRow(ctx, db, path, "alerts", "SELECT budget, subject, window, level, forecast, crossed, crc FROM alerts", func(rows *sql.Rows) error {
+		var a AlertState
+		var crc int64
+		if err := rows.Scan(&a.Budget, &a.Subject, &a.Window, &a.Level, &a.Forecast, &a.Crossed, &crc); err != nil {
+			return rowDamaged(path, "table alerts")
+		}
+		return f(&a, "alerts of "+sumPlace(&a.Account), crc == a.crc())
+	})
 }
 
 // SaveAlerts sets states, also back: a changed limit may arm alerts again.
 func (s *Store) SaveAlerts(ctx context.Context, states []AlertState) error {
 	return s.run(ctx, func(w *writer) error {
 		for _, a := range states {
-			_, err := w.exec(stmtSetAlert, a.Budget, a.Subject, a.Window, int64(a.Level), integer(a.Forecast), integer(a.Crossed))
-			if err != nil {
+			if err := w.setAlert(a); err != nil {
 				return err
 			}
 		}
@@ -99,7 +111,7 @@ func (s *Store) SaveBudgets(ctx context.Context, states []BudgetState) error {
 			return err
 		}
 		for _, b := range states {
-			if _, err := w.exec(stmtAddBudget, b.Name, b.Fingerprint, unixMilli(b.Since)); err != nil {
+			if _, err := w.exec(stmtAddBudget, b.Name, b.Fingerprint, unixMilli(b.Since), b.crc()); err != nil {
 				return err
 			}
 		}
@@ -107,23 +119,31 @@ func (s *Store) SaveBudgets(ctx context.Context, states []BudgetState) error {
 	})
 }
 
+// crc is the checksum of the row, as it is stored.
+func (b *BudgetState) crc() int64 {
+	t := appendText(nil, 1, b.Name, len(b.Name))
+	t = appendText(t, 2, b.Fingerprint, len(b.Fingerprint))
+	return int64(crc32.Checksum(appendNumber(t, 3, unixMilli(b.Since)), castagnoli))
+}
+
 // Budgets returns what SaveBudgets has saved.
 func (s *Store) Budgets(ctx context.Context) (states []BudgetState, err error) {
-	rows, err := s.read.QueryContext(ctx, "SELECT name, fingerprint, since FROM budgets ORDER BY name")
-	if err != nil {
-		return nil, fileError(s.path, "table budgets", err)
-	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
-	for rows.Next() {
+	err = eachBudget(ctx, s.read, s.path, intactOnly(s.path, &states))
+	return states, err
+}
+
+// eachBudget calls f with each row of budgets, and whether it matches its
+// checksum.
+func eachBudget(ctx context.Context, db queryer, path string, f func(b *BudgetState, place string, intact bool) error) error {
+	return eachRow(ctx, db, path, "budgets", "SELECT name, fingerprint, since, crc FROM budgets ORDER BY name", func(rows *sql.Rows) error {
 		var b BudgetState
-		var since int64
-		if err := rows.Scan(&b.Name, &b.Fingerprint, &since); err != nil {
-			return nil, fileError(s.path, "table budgets", err)
+		var since, crc int64
+		if err := rows.Scan(&b.Name, &b.Fingerprint, &since, &crc); err != nil {
+			return rowDamaged(path, "table budgets")
 		}
 		b.Since = fromMilli(since)
-		states = append(states, b)
-	}
-	return states, rows.Err()
+		return f(&b, fmt.Sprintf("budget %q", b.Name), crc == b.crc())
+	})
 }
 
 // Spent returns the cost of all lines a filter picks: what a budget would have

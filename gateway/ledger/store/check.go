@@ -34,14 +34,17 @@ type queryer interface {
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
-// checkRecent verifies what decides money at once: the sums, and the newest
-// lines.
+// checkRecent verifies what decides money at once: the sums, what is remembered
+// of budgets, and the newest lines.
 func (s *Store) checkRecent(ctx context.Context) error {
 	c, err := readChain(ctx, s.write, s.path)
 	if err != nil {
 		return err
 	}
 	if err := checkSums(ctx, s.write, s.path, func(*account) {}); err != nil {
+		return err
+	}
+	if err := checkStates(ctx, s.write, s.path); err != nil {
 		return err
 	}
 	from := max(c.first, c.last-recentLines+1)
@@ -199,30 +202,49 @@ func checkSums(ctx context.Context, db queryer, path string, each func(*account)
 }
 
 // eachSum calls f with each sum, and whether it matches its checksum.
-func eachSum(ctx context.Context, db queryer, path string, f func(a *account, intact bool) error) (err error) {
-	rows, err := db.QueryContext(ctx, "SELECT id, budget, subject, window, base, spent, crc FROM sums")
-	if err != nil {
-		return fileError(path, "table sums", err)
-	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
-	for rows.Next() {
+func eachSum(ctx context.Context, db queryer, path string, f func(a *account, intact bool) error) error {
+	return eachRow(ctx, db, path, "sums", "SELECT id, budget, subject, window, base, spent, crc FROM sums", func(rows *sql.Rows) error {
 		var a account
 		var crc int64
 		if err := rows.Scan(&a.id, &a.Budget, &a.Subject, &a.Window, &a.base, &a.spent, &crc); err != nil {
 			return &CorruptError{File: path, Offset: -1, Place: "table sums", Reason: err.Error()}
 		}
-		if err := f(&a, crc == a.crc()); err != nil {
+		return f(&a, crc == a.crc())
+	})
+}
+
+// eachRow calls scan for each row of a query of one table.
+func eachRow(ctx context.Context, db queryer, path, table, query string, scan func(*sql.Rows) error, args ...any) (err error) {
+	rows, err := db.QueryContext(ctx, query, args...)
+	if err != nil {
+		return fileError(path, "table "+table, err)
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		if err := scan(rows); err != nil {
 			return err
 		}
 	}
 	if err := rows.Err(); err != nil {
-		return fileError(path, "table sums", err)
+		return fileError(path, "table "+table, err)
 	}
 	return nil
 }
 
-func sumDamaged(path string, a *account) error {
-	return &CorruptError{File: path, Offset: -1, Place: sumPlace(&a.Account), Reason: "it does not match its checksum"}
+// rowDamaged is the error for a row that does not match its checksum.
+func rowDamaged(path, place string) error {
+	return &CorruptError{File: path, Offset: -1, Place: place, Reason: "it does not match its checksum"}
+}
+
+func sumDamaged(path string, a *account) error { return rowDamaged(path, sumPlace(&a.Account)) }
+
+// checkStates verifies the checksums of alerts and budgets.
+func checkStates(ctx context.Context, db queryer, path string) error {
+	err := eachAlert(ctx, db, path, intactOnly(path, new([]AlertState)))
+	if err != nil {
+		return err
+	}
+	return eachBudget(ctx, db, path, intactOnly(path, new([]BudgetState)))
 }
 
 func sumPlace(a *Account) string {

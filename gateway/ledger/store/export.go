@@ -6,7 +6,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/ccproxy/ccproxy/gateway"
@@ -137,6 +140,18 @@ func export(l *Line) *exported {
 	return x
 }
 
+// exportTags returns tags as "a=b,c=d", as X-CCProxy-Tags has them.
+func exportTags(tags map[string]string) string {
+	var b strings.Builder
+	for i, k := range slices.Sorted(maps.Keys(tags)) {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		b.WriteString(k + "=" + tags[k])
+	}
+	return b.String()
+}
+
 // exportHeader are the columns of the CSV.
 func exportHeader() []string {
 	h := []string{"time", "id", "request_id", "trace_id", "node", "duration_ms", "attempt",
@@ -161,7 +176,7 @@ func exportRecord(l *Line) []string {
 	}
 	r := []string{l.Time.UTC().Format("2006-01-02T15:04:05.000Z"), l.ID, l.Exchange, l.Trace, l.Node,
 		strconv.FormatFloat(float64(l.Duration)/1e6, 'f', -1, 64), strconv.Itoa(l.Attempt),
-		l.KeyID, l.KeyAlias, l.Team, l.User, l.Session, packTags(l.Tags),
+		l.KeyID, l.KeyAlias, l.Team, l.User, l.Session, exportTags(l.Tags),
 		l.Dialect, l.Label, l.Rule, l.OriginalModel, l.Model, l.AnsweredModel, l.Provider, strconv.FormatBool(l.Streamed)}
 	for _, p := range usage(&l.Usage) {
 		r = append(r, number(*p))

@@ -48,7 +48,7 @@ func (s *Store) Health() Health {
 	defer s.mu.Unlock()
 	h := Health{
 		Since: s.state.since, OpenHolds: len(s.open), JournalBytes: size,
-		QueuedLines: int(s.queued - s.committed), QueuedBytes: len(s.pending) + s.batch,
+		QueuedLines: int(s.queued - s.committed), QueuedBytes: s.pending.bytes + s.batch,
 		Lost: s.lost, Verified: s.state.verified, Whole: s.state.whole,
 	}
 	switch st := &s.state; {

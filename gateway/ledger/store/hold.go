@@ -240,7 +240,7 @@ func (s *Store) enqueue(id string, body []byte, journaled bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.endHold(id)
-	if len(s.pending)+s.batch+len(body) > 2*s.opts.QueueBytes {
+	if s.pending.bytes+s.batch+len(body) > 2*s.opts.QueueBytes {
 		if journaled { // it is found by the next Open
 			s.keep = true
 			return nil
@@ -248,10 +248,16 @@ func (s *Store) enqueue(id string, body []byte, journaled bool) error {
 		s.lost++
 		return fmt.Errorf("%w: the line of attempt %s is lost", ErrUnavailable, id)
 	}
-	s.pending = enqueue(s.pending, body)
-	s.lines++
+	var spare []byte
+	n := len(s.chunks)
+	if n > 0 {
+		spare = s.chunks[n-1]
+	}
+	if s.pending.add(body, spare) {
+		s.chunks = s.chunks[:n-1]
+	}
 	s.queued++
-	if s.lines == 1 || s.lines == commitLines {
+	if s.pending.lines == 1 || s.pending.lines == commitLines {
 		signal(s.wake)
 	}
 	return nil
@@ -278,7 +284,7 @@ func (s *Store) room(limit time.Time) error {
 		case s.state.readOnly != nil:
 			defer s.mu.Unlock()
 			return s.state.readOnly
-		case len(s.pending)+s.batch+(len(s.open)+1)*settlementSize <= s.opts.QueueBytes:
+		case s.pending.bytes+s.batch+(len(s.open)+1)*settlementSize <= s.opts.QueueBytes:
 			s.mu.Unlock()
 			return nil
 		}

@@ -28,17 +28,14 @@ type batch struct {
 }
 
 // commit writes a queue of settlements in one transaction.
-func (w *writer) commit(queue []byte) (b batch, err error) {
+func (w *writer) commit(q *queue) (b batch, err error) {
 	err = w.transact(func() error {
 		b = batch{}
 		w.trim()
 		if err := w.loadTip(); err != nil {
 			return err
 		}
-		for len(queue) > 0 {
-			n, size := binary.Uvarint(queue)
-			body := queue[size : size+int(n)]
-			queue = queue[size+int(n):]
+		for body := range q.all {
 			switch added, err := w.settle(body); {
 			case errors.Is(err, errPoison):
 				b.skipped++
@@ -53,11 +50,6 @@ func (w *writer) commit(queue []byte) (b batch, err error) {
 		return w.finish()
 	})
 	return b, err
-}
-
-// enqueue appends a settlement to a queue.
-func enqueue(queue, body []byte) []byte {
-	return append(binary.AppendUvarint(queue, uint64(len(body))), body...)
 }
 
 func (w *writer) loadTip() error {
@@ -88,14 +80,46 @@ func (w *writer) finish() error {
 	}
 	w.changed = w.changed[:0]
 	for _, a := range w.alerts {
-		_, err := w.exec(stmtAlert, a.Budget, a.Subject, a.Window, int64(a.Level), integer(a.Forecast), integer(a.Crossed))
-		if err != nil {
+		if err := w.moveAlert(a); err != nil {
 			return err
 		}
 	}
 	clear(w.alerts)
 	return nil
 }
+
+// moveAlert writes how far an account's alerts have got, unless they have got
+// further.
+func (w *writer) moveAlert(a AlertState) error {
+	var dest [3]driver.Value
+	found, err := w.row(stmtAlert, dest[:], a.Budget, a.Subject, a.Window)
+	if err != nil {
+		return err
+	}
+	if found {
+		level, _ := dest[0].(int64)
+		forecast, _ := dest[1].(int64)
+		crossed, _ := dest[2].(int64)
+		a = a.merge(AlertState{Level: int(level), Forecast: forecast != 0, Crossed: crossed != 0})
+	}
+	return w.setAlert(a)
+}
+
+func (w *writer) setAlert(a AlertState) error {
+	_, err := w.exec(stmtSetAlert, a.Budget, a.Subject, a.Window, int64(a.Level), integer(a.Forecast), integer(a.Crossed), a.crc())
+	return err
+}
+
+// merge returns the further of two states of an account.
+func (s AlertState) merge(o AlertState) AlertState {
+	s.Level = max(s.Level, o.Level)
+	s.Forecast = s.Forecast || o.Forecast
+	s.Crossed = s.Crossed || o.Crossed
+	return s
+}
+
+// crc is the checksum of the row, as it is stored.
+func (s *AlertState) crc() int64 { return int64(crc32.Checksum(s.append(nil), castagnoli)) }
 
 // settle inserts one settlement, unless its line is there.
 func (w *writer) settle(body []byte) (added bool, err error) {
@@ -104,7 +128,7 @@ func (w *writer) settle(body []byte) (added bool, err error) {
 		return false, fmt.Errorf("%w: %w", errPoison, err)
 	}
 	var l Line
-	shape, err := l.decode(s.line)
+	shape, tags, err := l.decode(s.line)
 	if err != nil {
 		return false, fmt.Errorf("%w: %w", errPoison, err)
 	}
@@ -116,7 +140,7 @@ func (w *writer) settle(body []byte) (added bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	added, err = w.insert(&l, row, accountList(accounts))
+	added, err = w.insert(&l, row, packTags(tags), accountList(accounts))
 	if err != nil {
 		if !passing(err) {
 			return false, fmt.Errorf("%w: %w", errPoison, err)
@@ -136,7 +160,7 @@ func (w *writer) settle(body []byte) (added bool, err error) {
 
 // insert writes the row of a line, chained to the one before. added is false
 // when there is a line with its id.
-func (w *writer) insert(l *Line, shape shapeRow, accounts string) (added bool, err error) {
+func (w *writer) insert(l *Line, shape shapeRow, tags, accounts string) (added bool, err error) {
 	next := tip{w.tip.seq + 1, w.link(accounts)}
 	var cost, baseline driver.Value
 	if shape.priced {
@@ -147,7 +171,7 @@ func (w *writer) insert(l *Line, shape shapeRow, accounts string) (added bool, e
 	}
 	u := &l.Usage
 	r, err := w.exec(stmtLine, next.seq, packUUID(l.ID), packUUID(l.Exchange), packHex(l.Trace),
-		unixMilli(l.Time), int64(l.Duration), int64(l.Attempt), shape.id, l.User, l.Session, packTags(l.Tags),
+		unixMilli(l.Time), int64(l.Duration), int64(l.Attempt), shape.id, l.User, l.Session, tags,
 		u.Input, u.CacheRead, u.CacheWrite, u.CacheWrite1h, u.Output, u.Reasoning,
 		u.AudioIn, u.AudioOut, u.ImageIn, u.ImageOut, u.WebSearches, u.Others,
 		cost, packClasses(&l.Cost.Classes), baseline, int64(l.Held), integer(l.Estimated), accounts, int64(next.crc))
@@ -303,11 +327,7 @@ func (w *writer) charge(a *account, amount int64) {
 
 // raise notes how far an account's alerts have got; they do not go back.
 func (w *writer) raise(s AlertState) {
-	had := w.alerts[s.Account]
-	s.Level = max(s.Level, had.Level)
-	s.Forecast = s.Forecast || had.Forecast
-	s.Crossed = s.Crossed || had.Crossed
-	w.alerts[s.Account] = s
+	w.alerts[s.Account] = s.merge(w.alerts[s.Account])
 }
 
 // accountList is how a line names the accounts it counts in.
@@ -345,13 +365,31 @@ func packHex(id string) driver.Value {
 	return id
 }
 
-// packTags returns tags as JSON, "" without any.
-func packTags(tags map[string]string) string {
+// packTags returns tags as a JSON object, "" without any.
+func packTags(tags []tag) string {
 	if len(tags) == 0 {
 		return ""
 	}
-	b, _ := json.Marshal(tags) // strings always have a JSON form
-	return string(b)
+	b := make([]byte, 0, 64)
+	for i, t := range tags {
+		b = append(b, ","[:min(i, 1)]...)
+		if i == 0 {
+			b = append(b, '{')
+		}
+		b = appendJSON(append(appendJSON(b, t.key), ':'), t.value)
+	}
+	return string(append(b, '}'))
+}
+
+// appendJSON appends a string in JSON.
+func appendJSON(b []byte, s string) []byte {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
+			text, _ := json.Marshal(s) // strings always have a JSON form
+			return append(b, text...)
+		}
+	}
+	return append(append(append(b, '"'), s...), '"')
 }
 
 // classNames are the names of the classes of usage and cost, in columns and
@@ -381,19 +419,4 @@ func packClasses(classes *[gateway.CostClasses]gateway.NanoUSD) string {
 		return ""
 	}
 	return string(append(b, '}'))
-}
-
-// cut returns the size of the settlements that a queue begins with and that fit
-// into limit, at least one.
-func cut(queue []byte, limit int) int {
-	at := 0
-	for at < len(queue) {
-		n, size := binary.Uvarint(queue[at:])
-		end := at + size + int(n)
-		if at > 0 && end > limit {
-			break
-		}
-		at = end
-	}
-	return at
 }

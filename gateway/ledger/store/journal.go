@@ -41,8 +41,8 @@ type journal struct {
 }
 
 // newJournal returns a journal that has no file yet.
-func newJournal(d disk, dir string, full bool) *journal {
-	j := &journal{disk: d, dir: dir, full: full, boot: bootHash()}
+func newJournal(o *Options) *journal {
+	j := &journal{disk: o.disk, dir: o.Dir, full: o.Full, boot: o.boot}
 	_, _ = rand.Read(j.process[:]) // never fails: crypto/rand.Read
 	return j
 }

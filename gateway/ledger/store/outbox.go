@@ -2,8 +2,10 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"time"
 )
 
@@ -18,8 +20,8 @@ func (s *Store) PutMessages(ctx context.Context, messages []Message) error {
 		return outboxError("put", err)
 	}
 	for _, m := range messages {
-		_, err := tx.ExecContext(ctx, "INSERT INTO outbox VALUES (?, ?, ?, ?, ?, ?, ?, 0) ON CONFLICT (id) DO NOTHING",
-			m.ID, m.Webhook, m.Body, unixMilli(m.Created), m.Attempts, unixMilli(m.Next), m.LastErr)
+		_, err := tx.ExecContext(ctx, "INSERT INTO outbox VALUES (?, ?, ?, ?, ?, ?, ?, 0, ?) ON CONFLICT (id) DO NOTHING",
+			m.ID, m.Webhook, m.Body, unixMilli(m.Created), m.Attempts, unixMilli(m.Next), m.LastErr, m.crc())
 		if err != nil {
 			return errors.Join(outboxError("put", err), tx.Rollback())
 		}
@@ -28,6 +30,12 @@ func (s *Store) PutMessages(ctx context.Context, messages []Message) error {
 		return outboxError("put", err)
 	}
 	return nil
+}
+
+// crc is the checksum of what does not change in a message.
+func (m *Message) crc() int64 {
+	b := append(append([]byte(m.ID), 0), m.Webhook...)
+	return int64(crc32.Checksum(append(append(b, 0), m.Body...), castagnoli))
 }
 
 // outboxError is the error of a statement; most pass.
@@ -44,22 +52,23 @@ func (s *Store) DueMessages(ctx context.Context, now time.Time, limit int) (due 
 	if limit == 0 {
 		limit = -1
 	}
-	rows, err := s.full.QueryContext(ctx, `SELECT id, webhook, body, created, attempts, next, last_error FROM outbox
-		WHERE failed = 0 AND next <= ? ORDER BY created, id LIMIT ?`, now.UnixMilli(), limit)
-	if err != nil {
-		return nil, fileError(s.path, "table outbox", err)
-	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
-	for rows.Next() {
+	err = eachMessage(ctx, s.full, s.path, "WHERE failed = 0 AND next <= ? ORDER BY created, id LIMIT ?", intactOnly(s.path, &due), now.UnixMilli(), limit)
+	return due, err
+}
+
+// eachMessage calls f with the rows of outbox that a clause picks, and whether
+// they match their checksum.
+func eachMessage(ctx context.Context, db queryer, path, where string, f func(m *Message, place string, intact bool) error, args ...any) error {
+	const query = "SELECT id, webhook, body, created, attempts, next, last_error, crc FROM outbox "
+	return eachRow(ctx, db, path, "outbox", query+where, func(rows *sql.Rows) error {
 		var m Message
-		var created, next int64
-		if err := rows.Scan(&m.ID, &m.Webhook, &m.Body, &created, &m.Attempts, &next, &m.LastErr); err != nil {
-			return nil, fileError(s.path, "table outbox", err)
+		var created, next, crc int64
+		if err := rows.Scan(&m.ID, &m.Webhook, &m.Body, &created, &m.Attempts, &next, &m.LastErr, &crc); err != nil {
+			return rowDamaged(path, "table outbox")
 		}
 		m.Created, m.Next = fromMilli(created), fromMilli(next)
-		due = append(due, m)
-	}
-	return due, rows.Err()
+		return f(&m, "message "+m.ID, crc == m.crc())
+	}, args...)
 }
 
 // NextMessage returns when the next message is due, the zero time when none

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	"github.com/ccproxy/ccproxy/gateway"
 	"github.com/ccproxy/ccproxy/telemetry/names"
@@ -14,11 +15,9 @@ import (
 
 // replayed is what the files of a journal say.
 type replayed struct {
-	files  []string
-	number uint64 // of the newest file
-	// settled is a queue of all settlements.
-	settled []byte
-	lines   int
+	files   []string
+	number  uint64 // of the newest file
+	settled queue
 	holds   map[string]*foundHold // :: id → hold without a settlement
 	order   []string              // ids of holds, oldest first; some are settled
 	gaps    int64
@@ -32,13 +31,12 @@ type foundHold struct {
 
 // replay reads the journal of a directory. Damage is an error unless lenient is
 // set.
-func replay(dir string, lenient bool) (*replayed, error) {
+func replay(dir string, boot [16]byte, lenient bool) (*replayed, error) {
 	files, err := journalFiles(dir)
 	if err != nil {
 		return nil, fmt.Errorf("list journal: %w", err)
 	}
 	r := &replayed{files: files, holds: map[string]*foundHold{}}
-	boot := bootHash()
 	for _, name := range files {
 		r.number = max(r.number, journalNumber(name))
 		data, err := os.ReadFile(name)
@@ -77,8 +75,7 @@ func (r *replayed) apply(f frame) error {
 		if _, err := decodeLine(s.line); err != nil {
 			return err
 		}
-		r.settled = enqueue(r.settled, f.body)
-		r.lines++
+		r.settled.add(f.body, nil)
 		delete(r.holds, string(lineID(s.line)))
 	default:
 		var p progress
@@ -105,8 +102,9 @@ func (r *replayed) move(kind byte, p progress) {
 	}
 }
 
-// recoverBatch is how many settlements go into one transaction at the start.
-const recoverBatch = 1 << 20 // bytes
+// recoverBatch is how many chunks of settlements go into one transaction at the
+// start.
+const recoverBatch = 16
 
 // recover writes what the journal had to the database, begins a new file with
 // the holds that are in doubt, and removes the old ones.
@@ -115,13 +113,11 @@ func (s *Store) recover(ctx context.Context, found *replayed) (*Recovered, error
 	if found.gaps > 0 {
 		s.log.Warn("a power cut has left bytes of the ledger's journal unreadable", "bytes", found.gaps)
 	}
-	for queue := found.settled; len(queue) > 0; {
-		n := cut(queue, recoverBatch)
-		b, err := s.writer.commit(queue[:n])
+	for chunks := range slices.Chunk(found.settled.chunks, recoverBatch) {
+		b, err := s.writer.commit(&queue{chunks: chunks})
 		if err != nil {
 			return nil, fmt.Errorf("replay journal: %w", err)
 		}
-		queue = queue[n:]
 		r.Lines += b.added
 		s.keep = s.keep || b.skipped > 0
 	}

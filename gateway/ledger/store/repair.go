@@ -41,6 +41,8 @@ type Repaired struct {
 	Forgotten          []string
 	// Tables counts the rows of all other tables that were kept.
 	Tables map[string]int64
+	// Dropped counts rows of them that did not match their checksum.
+	Dropped int
 	// Unread are tables that could not be read to their end.
 	Unread []string
 	// FromJournal counts lines that only the journal had, Holds the holds of it
@@ -135,7 +137,7 @@ func (r *repair) run(ctx context.Context) error {
 	if err := r.copySource(); err != nil {
 		return err
 	}
-	journal, err := replay(r.dir, true)
+	journal, err := replay(r.dir, bootHash(), true)
 	if err != nil {
 		return err
 	}

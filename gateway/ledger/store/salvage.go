@@ -20,7 +20,7 @@ type salvage struct {
 	sums     []*account        // those sums
 	damaged  []string          // budgets of the others, as far as they can be read
 	unread   bool              // there may be more
-	queue    []byte
+	queue    queue
 	last     int64 // seq of the last line that was read
 	crc      int64 // of that line
 }
@@ -43,7 +43,52 @@ func (s *salvage) run(ctx context.Context) error {
 	if err := s.tables(ctx); err != nil {
 		return err
 	}
+	if err := s.dropDamaged(ctx); err != nil {
+		return fmt.Errorf("%w: %w", errTarget, err)
+	}
 	return s.writeSums(had)
+}
+
+// dropDamaged removes what was copied and does not match its checksum: an alert
+// may come again, a budget is added up again.
+func (s *salvage) dropDamaged(ctx context.Context) error {
+	var alerts []Account
+	var names, messages []string
+	path := s.path(repairTarget)
+	err := errors.Join(
+		eachAlert(ctx, s.to, path, func(a *AlertState, _ string, intact bool) error {
+			if !intact {
+				alerts = append(alerts, a.Account)
+			}
+			return nil
+		}),
+		eachBudget(ctx, s.to, path, func(b *BudgetState, _ string, intact bool) error {
+			if !intact {
+				names = append(names, b.Name)
+			}
+			return nil
+		}),
+		eachMessage(ctx, s.to, path, "", func(m *Message, _ string, intact bool) error {
+			if !intact {
+				messages = append(messages, m.ID)
+			}
+			return nil
+		}))
+	drop := func(statement string, args ...any) {
+		_, failed := s.to.ExecContext(ctx, statement, args...)
+		err = errors.Join(err, failed)
+	}
+	for _, a := range alerts {
+		drop("DELETE FROM alerts WHERE budget = ? AND subject = ? AND window = ?", a.Budget, a.Subject, a.Window)
+	}
+	for _, name := range names {
+		drop("DELETE FROM budgets WHERE name = ?", name)
+	}
+	for _, id := range messages {
+		drop("DELETE FROM outbox WHERE id = ?", id)
+	}
+	s.done.Dropped = len(alerts) + len(names) + len(messages)
+	return err
 }
 
 // isLedger refuses a database that can be read and is something else.
@@ -189,8 +234,8 @@ func (s *salvage) line(r *row, k *checker) error {
 			accounts = append(accounts, a)
 		}
 	}
-	s.queue = enqueue(s.queue, appendSettled(nil, &r.Line, accounts, nil))
-	if len(s.queue) > recoverBatch {
+	s.queue.add(appendSettled(nil, &r.Line, accounts, nil), nil)
+	if len(s.queue.chunks) > recoverBatch {
 		return s.commit()
 	}
 	return nil
@@ -198,18 +243,18 @@ func (s *salvage) line(r *row, k *checker) error {
 
 // commit writes the lines that were read.
 func (s *salvage) commit() error {
-	b, err := s.writer.commit(s.queue)
+	b, err := s.writer.commit(&s.queue)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errTarget, err)
 	}
 	s.done.Kept += int64(b.added)
-	s.queue = s.queue[:0]
+	s.queue = queue{}
 	return nil
 }
 
 // settlements writes the lines that the journal has.
 func (s *salvage) settlements() error {
-	b, err := s.writer.commit(s.journal.settled)
+	b, err := s.writer.commit(&s.journal.settled)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errTarget, err)
 	}

@@ -89,12 +89,14 @@ CREATE TABLE sums (
 CREATE TABLE alerts (
 	budget TEXT NOT NULL, subject TEXT NOT NULL, window INTEGER NOT NULL,
 	level INTEGER NOT NULL, forecast INTEGER NOT NULL, crossed INTEGER NOT NULL,
+	crc INTEGER NOT NULL,
 	PRIMARY KEY (budget, subject, window)
 ) WITHOUT ROWID;
 CREATE TABLE budgets (
 	name TEXT PRIMARY KEY,
 	fingerprint TEXT NOT NULL,
-	since INTEGER NOT NULL
+	since INTEGER NOT NULL,
+	crc INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE outbox (
 	id TEXT PRIMARY KEY,
@@ -104,7 +106,8 @@ CREATE TABLE outbox (
 	attempts INTEGER NOT NULL,
 	next INTEGER NOT NULL,
 	last_error TEXT NOT NULL,
-	failed INTEGER NOT NULL
+	failed INTEGER NOT NULL,
+	crc INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX outbox_next ON outbox (failed, next);
 CREATE TABLE repairs (

@@ -31,8 +31,10 @@ type Options struct {
 	// Wait bounds how long a call waits for room or for the disk; 0: 250 ms.
 	Wait time.Duration
 
-	disk  disk               // nil: the file system
-	delay func(batch []byte) // called before a batch is committed
+	disk   disk         // nil: the file system
+	boot   [16]byte     // the machine's life; zeros: what bootHash says
+	rotate int          // bytes after which the journal begins a new file; 0: rotateBytes
+	commit func() error // called before a batch is committed; its error is the commit's
 }
 
 // Limits of the writer.
@@ -65,16 +67,16 @@ type Store struct {
 	open      map[string]*openHold
 	spare     []*openHold
 	openBytes int
-	pending   []byte // queue of settlements
-	lines     int    // in pending
-	batch     int    // bytes being committed
-	queued    uint64 // settlements, since the start
-	committed uint64 // of queued
-	urgent    bool   // somebody waits for a commit
-	keep      bool   // something is only in the journal: no file of it is removed
-	lost      uint64 // settlements that are nowhere
-	written   uint64 // frames, since the start
-	durable   uint64 // of written
+	pending   queue
+	batch     int      // bytes being committed
+	chunks    [][]byte // memory for pending
+	queued    uint64   // settlements, since the start
+	committed uint64   // of queued
+	urgent    bool     // somebody waits for a commit
+	keep      bool     // something is only in the journal: no file of it is removed
+	lost      uint64   // settlements that are nowhere
+	written   uint64   // frames, since the start
+	durable   uint64   // of written
 	state     health
 	closed    bool
 	moved     chan struct{} // closed when a commit has been tried, and replaced
@@ -88,9 +90,7 @@ type Store struct {
 	cancel   context.CancelFunc
 	done     sync.WaitGroup
 	writer   *writer
-	// retained is the batch being committed, or that failed, and spareQueue the
-	// memory of the one before. Both are the writer's.
-	retained, spareQueue []byte
+	retained queue // the batch being committed, or that failed; the writer's
 }
 
 // openHold is a hold that is not settled.
@@ -130,7 +130,7 @@ func Open(ctx context.Context, opts Options) (*Store, *Recovered, error) {
 		return nil, nil, err
 	}
 	// The journal is read first: if it is damaged, nothing must have changed.
-	found, err := replay(opts.Dir, false)
+	found, err := replay(opts.Dir, s.journal.boot, false)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -162,10 +162,16 @@ func newStore(opts Options) *Store {
 	if opts.disk == nil {
 		opts.disk = realDisk{}
 	}
+	if opts.rotate == 0 {
+		opts.rotate = rotateBytes
+	}
+	if opts.boot == [16]byte{} {
+		opts.boot = bootHash()
+	}
 	return &Store{
 		opts: opts, path: filepath.Join(opts.Dir, databaseName), log: opts.Log,
 		gate:    make(gate, 1),
-		journal: newJournal(opts.disk, opts.Dir, opts.Full),
+		journal: newJournal(&opts),
 		buffers: sync.Pool{New: func() any { return new(buffer) }},
 		open:    map[string]*openHold{},
 		moved:   make(chan struct{}), synced: make(chan struct{}),

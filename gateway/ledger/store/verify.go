@@ -161,7 +161,24 @@ func (v *verification) database(ctx context.Context, tx *sql.Tx) error {
 	if err := k.end(ctx, c); err != nil {
 		v.report.add(err)
 	}
-	return v.sums(ctx, tx)
+	if err := v.sums(ctx, tx); err != nil {
+		v.report.add(err)
+	}
+	return v.states(ctx, tx)
+}
+
+// states verifies what is remembered of budgets, and messages.
+func (v *verification) states(ctx context.Context, tx *sql.Tx) error {
+	damage := func(place string, intact bool) error {
+		if !intact {
+			v.report.add(rowDamaged(v.path, place))
+		}
+		return nil
+	}
+	return errors.Join(
+		eachAlert(ctx, tx, v.path, func(_ *AlertState, place string, intact bool) error { return damage(place, intact) }),
+		eachBudget(ctx, tx, v.path, func(_ *BudgetState, place string, intact bool) error { return damage(place, intact) }),
+		eachMessage(ctx, tx, v.path, "", func(_ *Message, place string, intact bool) error { return damage(place, intact) }))
 }
 
 // pages has SQLite check its own structures.

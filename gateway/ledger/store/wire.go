@@ -3,7 +3,6 @@ package store
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -168,38 +167,63 @@ func clean(s string, limit int) string {
 		}
 		s = s[:cut]
 	}
-	if strings.IndexByte(s, 0) < 0 && utf8.ValidString(s) {
+	if len(s) < 16 && plain(s) || strings.IndexByte(s, 0) < 0 && utf8.ValidString(s) {
 		return s
 	}
-	s = strings.ReplaceAll(strings.ToValidUTF8(s, "?"), "\x00", "?")
-	return s
+	return strings.ReplaceAll(strings.ToValidUTF8(s, "?"), "\x00", "?")
+}
+
+// plain reports whether s is ASCII without NUL. For short strings it is quicker
+// than the functions that look at many bytes at once.
+func plain(s string) bool {
+	for i := range len(s) {
+		if s[i]-1 >= 0x7F {
+			return false
+		}
+	}
+	return true
 }
 
 func appendText(b []byte, num int, s string, limit int) []byte {
 	if s == "" {
 		return b
 	}
-	b = protowire.AppendTag(b, protowire.Number(num), protowire.BytesType)
-	return protowire.AppendString(b, clean(s, limit))
+	b = appendTag(b, num, protowire.BytesType)
+	s = clean(s, limit)
+	if len(s) < 0x80 {
+		return append(append(b, byte(len(s))), s...)
+	}
+	return protowire.AppendString(b, s)
+}
+
+// appendTag is protowire.AppendTag for numbers below 2048, inlined.
+func appendTag(b []byte, num int, t protowire.Type) []byte {
+	if num < 16 {
+		return append(b, byte(num<<3|int(t)))
+	}
+	return append(b, byte(num<<3|int(t))|0x80, byte(num>>4))
 }
 
 func appendNumber(b []byte, num int, v int64) []byte {
 	if v == 0 {
 		return b
 	}
-	b = protowire.AppendTag(b, protowire.Number(num), protowire.VarintType)
+	b = appendTag(b, num, protowire.VarintType)
 	return protowire.AppendVarint(b, protowire.EncodeZigZag(v))
 }
 
-// appendMessage appends what fill appends as a field of its own. Lengths are
-// written in three bytes, so that nothing has to be moved afterwards.
-func appendMessage(b []byte, num int, fill func([]byte) []byte) []byte {
+// begin appends the head of a field that consists of fields; what is appended
+// until end belongs to it. Its length is written in three bytes, so that nothing
+// has to be moved afterwards.
+func begin(b []byte, num int) (_ []byte, at int) {
 	b = protowire.AppendTag(b, protowire.Number(num), protowire.BytesType)
-	at := len(b)
-	b = fill(append(b, 0, 0, 0))
+	return append(b, 0, 0, 0), len(b)
+}
+
+// end ends what begin began.
+func end(b []byte, at int) {
 	n := len(b) - at - 3
 	b[at], b[at+1], b[at+2] = byte(n)|0x80, byte(n>>7)|0x80, byte(n>>14)
-	return b
 }
 
 func (l *Line) appendShape(b []byte) []byte {
@@ -216,7 +240,9 @@ func (l *Line) appendShape(b []byte) []byte {
 
 // append appends the encoding of l.
 func (l *Line) append(b []byte) []byte {
-	b = appendMessage(b, fieldShape, l.appendShape)
+	b, at := begin(b, fieldShape)
+	b = l.appendShape(b)
+	end(b, at)
 	for i, p := range l.texts() {
 		limit := maxText
 		if i == textOthers {
@@ -239,7 +265,12 @@ func appendTags(b []byte, tags map[string]string) []byte {
 	if len(tags) == 0 {
 		return b
 	}
-	keys := slices.Sorted(maps.Keys(tags))
+	var few [16]string
+	keys := few[:0]
+	for k := range tags {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
 	last := ""
 	for i, k := range keys[:min(len(keys), maxTags)] {
 		k = clean(k, maxText)
@@ -321,12 +352,11 @@ func (l *Line) decodeShape(b []byte) error {
 	})
 }
 
-// decode reads what append wrote, but for the shape, which it returns encoded;
-// it aliases b.
-func (l *Line) decode(b []byte) (shape []byte, err error) {
+// decode reads what append wrote, but for the tags and the shape, which it
+// returns; the shape is encoded and aliases b.
+func (l *Line) decode(b []byte) (shape []byte, tags []tag, err error) {
 	texts := l.texts()
 	var numbers [numberCount]int64
-	key := ""
 	err = fields(b, func(num int, v []byte) error {
 		switch i := num - fieldTexts; {
 		case num == fieldShape:
@@ -334,12 +364,9 @@ func (l *Line) decode(b []byte) (shape []byte, err error) {
 		case i >= 0 && i < len(texts):
 			*texts[i] = string(v)
 		case num == fieldTagKey:
-			key = string(v)
-		case num == fieldTagValue:
-			if l.Tags == nil {
-				l.Tags = map[string]string{}
-			}
-			l.Tags[key] = string(v)
+			tags = append(tags, tag{key: string(v)})
+		case num == fieldTagValue && len(tags) > 0:
+			tags[len(tags)-1].value = string(v)
 		default:
 			return unknown(num)
 		}
@@ -356,15 +383,24 @@ func (l *Line) decode(b []byte) (shape []byte, err error) {
 		return nil
 	})
 	l.setNumbers(&numbers)
-	return shape, err
+	return shape, tags, err
 }
+
+// tag is one of a line's tags.
+type tag struct{ key, value string }
 
 // decodeLine reads a whole line.
 func decodeLine(b []byte) (*Line, error) {
 	l := new(Line)
-	shape, err := l.decode(b)
+	shape, tags, err := l.decode(b)
 	if err != nil {
 		return nil, err
+	}
+	for _, t := range tags {
+		if l.Tags == nil {
+			l.Tags = make(map[string]string, len(tags))
+		}
+		l.Tags[t.key] = t.value
 	}
 	if err := l.decodeShape(shape); err != nil {
 		return nil, err

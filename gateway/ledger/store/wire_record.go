@@ -43,7 +43,9 @@ func (a *Account) decode(b []byte) error {
 }
 
 func (s *AlertState) append(b []byte) []byte {
-	b = appendMessage(b, 1, s.Account.append)
+	b, at := begin(b, 1)
+	b = s.Account.append(b)
+	end(b, at)
 	b = appendNumber(b, 2, int64(s.Level))
 	b = appendNumber(b, 3, integer(s.Forecast))
 	return appendNumber(b, 4, integer(s.Crossed))
@@ -72,10 +74,10 @@ func (s *AlertState) decode(b []byte) error {
 
 // appendHold appends the body of a hold.
 func appendHold(b []byte, h *HoldRecord) []byte {
-	b = appendMessage(b, fieldLine, h.Line.append)
-	for i := range h.Budgets {
-		b = appendMessage(b, fieldAccount, h.Budgets[i].append)
-	}
+	b, at := begin(b, fieldLine)
+	b = h.Line.append(b)
+	end(b, at)
+	b = appendAccounts(b, h.Budgets)
 	b = appendNumber(b, fieldAmount, int64(h.PerSecond))
 	return appendNumber(b, fieldFloor, int64(h.Line.Cost.Total)) // of a cost that may not be known yet
 }
@@ -114,12 +116,24 @@ func decodeHold(b []byte) (*HoldRecord, error) {
 
 // appendSettled appends the body of a settlement.
 func appendSettled(b []byte, l *Line, accounts []Account, alerts []AlertState) []byte {
-	b = appendMessage(b, fieldLine, l.append)
-	for i := range accounts {
-		b = appendMessage(b, fieldAccount, accounts[i].append)
-	}
+	b, at := begin(b, fieldLine)
+	b = l.append(b)
+	end(b, at)
+	b = appendAccounts(b, accounts)
 	for i := range alerts {
-		b = appendMessage(b, fieldAlert, alerts[i].append)
+		b, at = begin(b, fieldAlert)
+		b = alerts[i].append(b)
+		end(b, at)
+	}
+	return b
+}
+
+func appendAccounts(b []byte, accounts []Account) []byte {
+	for i := range accounts {
+		var at int
+		b, at = begin(b, fieldAccount)
+		b = accounts[i].append(b)
+		end(b, at)
 	}
 	return b
 }

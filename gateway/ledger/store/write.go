@@ -16,7 +16,7 @@ func (s *Store) runWriter() {
 		select {
 		case <-s.wake:
 			s.mu.Lock()
-			now = s.urgent && s.state.database == nil || s.lines >= commitLines && s.state.database == nil
+			now = s.urgent && s.state.database == nil || s.pending.lines >= commitLines && s.state.database == nil
 			wait := commitEvery
 			if s.state.database != nil {
 				wait = retryEvery
@@ -43,7 +43,7 @@ func (s *Store) runWriter() {
 // commitPending writes all that is queued. It reports whether nothing is left to
 // retry.
 func (s *Store) commitPending() bool {
-	if len(s.retained) == 0 && !s.takePending() {
+	if s.retained.lines == 0 && !s.takePending() {
 		s.announce()
 		return true
 	}
@@ -73,32 +73,41 @@ func (s *Store) takePending() bool {
 // take swaps the queue for an empty one. mu is locked.
 func (s *Store) take() bool {
 	s.urgent = false
-	if s.lines == 0 {
+	if s.pending.lines == 0 {
 		return false
 	}
-	s.retained, s.pending = s.pending, s.spareQueue[:0]
-	s.spareQueue = nil
-	s.batch, s.lines = len(s.retained), 0
+	s.retained, s.pending = s.pending, queue{}
+	s.batch = s.retained.bytes
 	return true
 }
 
+func (s *Store) commit() (batch, error) {
+	if s.opts.commit != nil {
+		if err := s.opts.commit(); err != nil {
+			return batch{}, err
+		}
+	}
+	return s.writer.commit(&s.retained)
+}
+
+// spareChunks is how many chunks of memory are kept for the queue.
+const spareChunks = 16
+
 // commitBatch writes the batch; when it fails, it stays.
 func (s *Store) commitBatch() error {
-	if s.opts.delay != nil {
-		s.opts.delay(s.retained)
-	}
-	b, err := s.writer.commit(s.retained)
+	b, err := s.commit()
 	if err != nil {
 		s.failDatabase(err)
 		return err
 	}
-	if cap(s.retained) <= 1<<20 {
-		s.spareQueue = s.retained
-	}
-	s.retained = nil
-
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	for _, c := range s.retained.chunks {
+		if len(s.chunks) < spareChunks && cap(c) == chunkSize {
+			s.chunks = append(s.chunks, c)
+		}
+	}
+	s.retained = queue{}
 	s.recovered()
 	s.batch = 0
 	s.committed += uint64(b.added + b.had + b.skipped)
@@ -115,7 +124,7 @@ func (s *Store) fullGrown() bool {
 	defer s.gate.unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.journal.end > int64(rotateBytes+2*s.openBytes) && !s.keep && s.state.readOnly == nil
+	return s.journal.end > int64(s.opts.rotate+2*s.openBytes) && !s.keep && s.state.readOnly == nil
 }
 
 // rotate begins a new file of the journal with the holds that are open, and
