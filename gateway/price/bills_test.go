@@ -7,9 +7,9 @@ import (
 	"github.com/ccproxy/ccproxy/telemetry/names"
 )
 
-// bill is what one answer costs, worked out by hand: tokens × USD per million is micro-dollars, each class rounded up to the
+// billed is what one answer costs, worked out by hand: tokens × USD per million is micro-dollars, each class rounded up to the
 // nano-dollar.
-type bill struct {
+type billed struct {
 	model string
 	usage gateway.Usage
 	tier  string
@@ -17,7 +17,7 @@ type bill struct {
 }
 
 // bills are priced by the embedded book, and so hold its figures as well as the arithmetic.
-var bills = []bill{
+var bills = []billed{
 	{"anthropic/claude-opus-5", gateway.Usage{Input: 1000, Output: 500}, "", 17_500_000},                                                                            // 1,000 × 5 + 500 × 25 = 17,500 µ$
 	{"anthropic/claude-opus-5", gateway.Usage{Input: 7, CacheRead: 20_000, Output: 311}, "", 17_810_000},                                                            // 7 × 5 + 20,000 × 0.5 + 311 × 25 = 17,810 µ$
 	{"anthropic/claude-opus-5", gateway.Usage{Input: 3, CacheWrite: 4096, Output: 12}, "", 25_915_000},                                                              // 3 × 5 + 4,096 × 6.25 + 12 × 25 = 25,915 µ$
@@ -163,8 +163,8 @@ func TestBillsComeOutAsWorkedOutByHand(t *testing.T) {
 			continue
 		}
 		r := gateway.Result{Usage: b.usage, ServiceTier: b.tier}
-		var c gateway.Cost
-		if !e.charge(&r, &c) || c.Total != b.want {
+		c, ok := costOf(e, &r)
+		if !ok || c.Total != b.want {
 			t.Errorf("%s %+v %s: got %d nano-dollars, want %d", b.model, b.usage, b.tier, c.Total, b.want)
 		}
 		var sum gateway.NanoUSD

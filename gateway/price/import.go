@@ -142,6 +142,9 @@ func (e *Entry) fill(o *Entry) {
 	missing := o.Schedules[0].Given &^ base.Given
 	base.Rates = base.Rates.over(o.Schedules[0].Rates, missing)
 	base.Given |= missing
+	if missing.Has(gateway.CostWebSearch) {
+		e.SearchOnce = o.SearchOnce
+	}
 	had := Entry{Schedules: slices.Clone(e.Schedules), Factors: slices.Clone(e.Factors)}
 	for _, s := range o.Schedules[1:] {
 		switch {
@@ -228,7 +231,7 @@ func (d *draft) price(service string, above int64, c gateway.CostClass, v, per f
 		return
 	}
 	if s := d.at(service, above); s == nil || !s.Given.Has(c) {
-		d.broken = d.set(service, above, c, int64(pico)) != nil || d.broken
+		d.broken = d.set(Schedule{Service: service, Above: above}, c, int64(pico)) != nil || d.broken
 	}
 }
 
@@ -246,7 +249,22 @@ func (d *draft) done(out []*Entry, vendor, model string) []*Entry {
 		return out
 	}
 	d.tidy()
+	d.ground()
 	return append(out, &d.Entry)
+}
+
+// ground adds what Gemini's grounding with Google Search costs, which neither list has (ai.google.dev/gemini-api/docs/pricing,
+// as others quote it, 2026-10): 14 USD for 1,000 queries from Gemini 3 on, 35 USD for 1,000 prompts before.
+func (d *draft) ground() {
+	base := &d.Schedules[0]
+	if d.Vendor != "gemini" || !strings.HasPrefix(d.Model, "gemini-") || strings.Contains(d.Model, "embedding") || base.Given.Has(gateway.CostWebSearch) {
+		return
+	}
+	pico := int64(14e9)
+	if d.SearchOnce = !strings.HasPrefix(d.Model, "gemini-3"); d.SearchOnce {
+		pico = 35e9
+	}
+	base.Rates[gateway.CostWebSearch], base.Given = pico, base.Given.With(gateway.CostWebSearch)
 }
 
 // tidy drops tiers that say half of what they cost, and writes those that are exactly half price as a factor, which then

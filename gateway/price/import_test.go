@@ -49,17 +49,17 @@ func TestListsOfOthersBecomeABook(t *testing.T) {
 		}},
 		"models.dev": {[]string{modelsDev}, map[string]string{
 			"anthropic/claude-x": "context=1000000 max_output=64000 input=3 cache_read=0.3 output=15",
-			"gemini/gemini-z":    "context=1048576 max_output=65536 input=2 output=12 audio_in=4 >200000:input=4 >200000:output=18",
+			"gemini/gemini-z":    "context=1048576 max_output=65536 input=2 output=12 audio_in=4 web_search=0.035/request >200000:input=4 >200000:output=18",
 		}},
 		"both: the first holds, the second fills in": {[]string{modelsDev, liteLLM}, map[string]string{
 			"anthropic/claude-x": "context=1000000 max_output=64000 input=3 cache_read=0.3 cache_write=3.75 cache_write_1h=6 output=15 web_search=0.01 fast*600/100 geo:us*110/100",
-			"gemini/gemini-z":    "context=1048576 max_output=65536 input=2 output=12 audio_in=4 >200000:input=4 >200000:output=18",
+			"gemini/gemini-z":    "context=1048576 max_output=65536 input=2 output=12 audio_in=4 web_search=0.035/request >200000:input=4 >200000:output=18",
 			"openai/gpt-y":       "input=1.25 output=10 priority:input=2.5 priority:output=20 flex*1/2",
 			"openai/gpt-half":    "input=1 output=1",
 		}},
 		"a book before them": {[]string{"anthropic/claude-x input=4 output=20 # by hand\nalias anthropic/claude-x claude-x-20260101\n", modelsDev}, map[string]string{
 			"anthropic/claude-x": "context=1000000 max_output=64000 input=4 output=20",
-			"gemini/gemini-z":    "context=1048576 max_output=65536 input=2 output=12 audio_in=4 >200000:input=4 >200000:output=18",
+			"gemini/gemini-z":    "context=1048576 max_output=65536 input=2 output=12 audio_in=4 web_search=0.035/request >200000:input=4 >200000:output=18",
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {

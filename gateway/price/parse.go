@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math"
 	"path"
 	"slices"
 	"strconv"
@@ -19,9 +20,11 @@ import (
 //	alias anthropic/claude-sonnet-4-5 claude-sonnet-4-5-20250929
 //	family anthropic/claude-sonnet-*
 //
-// A price is in USD per million tokens, for web_search in USD per call. Before it may stand a service tier, a threshold of
-// the prompt's tokens, or both: priority>200000:input=7.2. tier*N/D multiplies the prices of all tokens. A model belongs to
-// the first family whose pattern fits it (as path.Match has it).
+// A price is in USD per million tokens, for web_search in USD per call, or with /request behind it for a request that
+// searches. Before it may stand a service tier, a threshold of the prompt's tokens, or both: priority>200000:input=7.2.
+// Beyond the threshold (with >=: from it on) the whole request is at that price; with + before the sign only the tokens
+// beyond are: +>200000:input=7.2. tier*N/D multiplies the prices of all tokens. A model belongs to the first family whose
+// pattern fits it (as path.Match has it).
 
 // maxPico bounds a price: a dollar a token, or a million dollars a call.
 const maxPico = 1e12
@@ -111,10 +114,8 @@ func parseEntry(f []string) (*Entry, error) {
 		return nil, errors.New("want vendor/model")
 	}
 	e := &Entry{Vendor: vendor, Model: model, Schedules: []Schedule{{}}}
-	for _, field := range f[1:] {
-		if err := e.parse(field); err != nil {
-			return nil, fmt.Errorf("%s: %w", field, err)
-		}
+	if err := e.parseFields(f[1:], maxPico); err != nil {
+		return nil, err
 	}
 	if base := e.Schedules[0].Given; !base.Has(gateway.CostInput) || !base.Has(gateway.CostOutput) {
 		return nil, errors.New("want input and output")
@@ -123,15 +124,45 @@ func parseEntry(f []string) (*Entry, error) {
 	return e, nil
 }
 
+// parseFields reads what follows the name. most bounds a price of a token in pico-dollars.
+func (e *Entry) parseFields(fields []string, most int64) error {
+	for _, field := range fields {
+		if err := e.parse(field, most); err != nil {
+			return fmt.Errorf("%s: %w", field, err)
+		}
+	}
+	return nil
+}
+
+// readEntry reads an entry that was written with a cost: one of a book or of the configuration, whose names are free and
+// whose prices need not be complete.
+func readEntry(text string) (*Entry, error) {
+	f := strings.Fields(text)
+	if len(f) == 0 {
+		return nil, errors.New("no entry of a price book")
+	}
+	e := &Entry{Schedules: []Schedule{{}}}
+	var ok bool
+	if e.Vendor, e.Model, ok = strings.Cut(f[0], "/"); !ok {
+		e.Vendor, e.Model = "", f[0]
+	}
+	if err := e.parseFields(f[1:], math.MaxInt64); err != nil {
+		return nil, fmt.Errorf("%s: %w", f[0], err)
+	}
+	e.finish()
+	return e, nil
+}
+
 // parse reads one field of an entry.
-func (e *Entry) parse(field string) error {
+func (e *Entry) parse(field string, most int64) error {
 	if name, frac, ok := strings.Cut(field, "*"); ok {
 		return e.parseFactor(name, frac)
 	}
-	key, value, ok := strings.Cut(field, "=")
-	if !ok {
+	equals := strings.LastIndexByte(field, '=') // another may be part of >=
+	if equals < 0 {
 		return errors.New("want name=value or tier*N/D")
 	}
+	key, value := field[:equals], field[equals+1:]
 	switch key {
 	case "context", "max_output":
 		n, err := strconv.ParseInt(value, 10, 48)
@@ -149,36 +180,59 @@ func (e *Entry) parse(field string) error {
 	if !ok {
 		tier, class = "", key
 	}
-	service, threshold, long := strings.Cut(tier, ">")
-	var above int64
-	if long {
-		n, err := strconv.ParseInt(threshold, 10, 48)
-		if err != nil || n <= 0 {
-			return errors.New("want a number of tokens after >")
-		}
-		above = n
-	}
-	if !serviceKnown(service) {
-		return fmt.Errorf("no service tier %q", service)
+	sch, err := parseTier(tier)
+	if err != nil {
+		return err
 	}
 	c := slices.Index(classNames[:], class)
 	if c < 0 {
 		return fmt.Errorf("no class %q", class)
 	}
-	pico, err := parsePrice(gateway.CostClass(c), value)
+	if gateway.CostClass(c) == gateway.CostWebSearch && tier == "" {
+		value, e.SearchOnce = strings.CutSuffix(value, onceSuffix)
+	}
+	pico, err := parsePrice(gateway.CostClass(c), value, most)
 	if err != nil {
 		return err
 	}
-	return e.set(service, above, gateway.CostClass(c), pico)
+	return e.set(sch, gateway.CostClass(c), pico)
 }
 
-func parsePrice(c gateway.CostClass, text string) (int64, error) {
+// onceSuffix stands behind the price of web_search when it is that of a request, not of a search.
+const onceSuffix = "/request"
+
+// parseTier reads what stands before a price: [tier][[+]>N], or >=N.
+func parseTier(text string) (s Schedule, err error) {
+	service, threshold, long := strings.Cut(text, ">")
+	if long {
+		service, s.Marginal = strings.CutSuffix(service, "+")
+		number, from := strings.CutPrefix(threshold, "=")
+		n, err := strconv.ParseInt(number, 10, 48)
+		if from {
+			n--
+		}
+		if err != nil || n <= 0 {
+			return s, errors.New("want a number of tokens after >")
+		}
+		s.Above = n
+	}
+	if !serviceKnown(service) {
+		return s, fmt.Errorf("no service tier %q", service)
+	}
+	s.Service = service
+	return s, nil
+}
+
+func parsePrice(c gateway.CostClass, text string, most int64) (int64, error) {
 	places := 6
 	if c == gateway.CostWebSearch {
 		places = 12
+		if most < math.MaxInt64 {
+			most *= 1e6
+		}
 	}
 	pico, exact, ok := gateway.Fixed([]byte(text), places)
-	if !ok || !exact || pico > maxPico*1e6 || c != gateway.CostWebSearch && pico > maxPico {
+	if !ok || !exact || pico > most {
 		return 0, fmt.Errorf("want a price with at most %d decimals", places)
 	}
 	return pico, nil
@@ -192,14 +246,18 @@ func serviceKnown(s string) bool {
 	return false
 }
 
-func (e *Entry) set(service string, above int64, c gateway.CostClass, pico int64) error {
-	s := e.at(service, above)
+// set notes a price of a tier, of which only the name and the threshold are read.
+func (e *Entry) set(tier Schedule, c gateway.CostClass, pico int64) error {
+	s := e.at(tier.Service, tier.Above)
 	if s == nil {
-		e.Schedules = append(e.Schedules, Schedule{Service: service, Above: above})
+		e.Schedules = append(e.Schedules, Schedule{Service: tier.Service, Above: tier.Above, Marginal: tier.Marginal})
 		s = &e.Schedules[len(e.Schedules)-1]
 	}
 	if s.Given.Has(c) {
 		return errors.New("a second time")
+	}
+	if s.Marginal != tier.Marginal {
+		return errors.New("want + before all thresholds of that many tokens, or before none")
 	}
 	s.Rates[c], s.Given = pico, s.Given.With(c)
 	return nil

@@ -106,30 +106,3 @@ func counts(u *gateway.Usage) [classCount]int64 {
 	return [classCount]int64{u.Input, u.CacheRead, u.CacheWrite, u.CacheWrite1h, u.Output, u.Reasoning,
 		u.AudioIn, u.AudioOut, u.ImageIn, u.ImageOut, u.WebSearches}
 }
-
-// charge prices u at r into c's Classes and Total. The factors multiply tokens, not calls. It is not ok, and c is
-// unchanged, when a count is negative or an amount does not fit.
-func (r *Rates) charge(u *gateway.Usage, s scale, c *gateway.Cost) bool {
-	n := counts(u)
-	var classes [gateway.CostClasses]gateway.NanoUSD
-	var total gateway.NanoUSD
-	for i := range n {
-		if n[i] == 0 {
-			continue
-		}
-		by := s
-		if gateway.CostClass(i) == gateway.CostWebSearch {
-			by = unscaled
-		}
-		amount, ok := charge(n[i], r[i], by)
-		if !ok {
-			return false
-		}
-		classes[i] = amount
-		if total += amount; total < 0 {
-			return false
-		}
-	}
-	c.Classes, c.Total = classes, total
-	return true
-}

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/ccproxy/ccproxy/gateway"
 )
@@ -22,10 +23,22 @@ func FormatRate(c gateway.CostClass, pico int64) string {
 	return strings.TrimSuffix(strings.TrimRight(s[:len(s)-places]+"."+s[len(s)-places:], "0"), ".")
 }
 
-// String returns the entry as a line of a book, without its end.
+// String returns the entry as a line of a book, without its end. Signs that a book's names do not have are replaced.
 func (e *Entry) String() string {
+	if e.text == "" {
+		return e.write()
+	}
+	return e.text
+}
+
+func (e *Entry) write() string {
 	var b strings.Builder
-	b.WriteString(e.Name())
+	b.WriteString(strings.Map(func(r rune) rune {
+		if r <= ' ' || strings.ContainsRune("#*=", r) || !unicode.IsGraphic(r) {
+			return '_'
+		}
+		return r
+	}, e.Name()))
 	if e.Context > 0 {
 		fmt.Fprintf(&b, " context=%d", e.Context)
 	}
@@ -34,16 +47,16 @@ func (e *Entry) String() string {
 	}
 	for i := range e.Schedules {
 		s := &e.Schedules[i]
-		prefix := s.Service
-		if s.Above > 0 {
-			prefix += ">" + strconv.FormatInt(s.Above, 10)
-		}
+		prefix := s.name()
 		if prefix != "" {
 			prefix += ":"
 		}
 		for c := range classCount {
 			if class := gateway.CostClass(c); s.Given.Has(class) {
 				b.WriteString(" " + prefix + classNames[c] + "=" + FormatRate(class, s.Rates[c]))
+				if i == 0 && e.SearchOnce && class == gateway.CostWebSearch {
+					b.WriteString(onceSuffix)
+				}
 			}
 		}
 	}
