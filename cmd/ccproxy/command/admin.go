@@ -1,6 +1,7 @@
 package command
 
 import (
+	"context"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/json"
@@ -21,6 +22,9 @@ func (s *server) adminHandler(cfg *config.Config, listen string) http.Handler {
 	mux.Handle("GET /api/config", s.authorized(s.serveConfig))
 	mux.Handle("POST /api/reload", s.authorized(s.serveReload))
 	mux.Handle("POST /api/stop", s.authorized(s.serveStop))
+	for pattern, h := range s.accounts.routes() {
+		mux.Handle(pattern, s.authorized(h))
+	}
 	guarded := newGuard(mux, listen, append([]string{cfg.Server.PublicName}, cfg.Server.AdminHosts...)...)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		secure(w.Header())
@@ -65,20 +69,22 @@ type serverStatus struct {
 	Models    []modelStatus              `json:"model_list"`
 	Exporters []telemetry.ExporterStatus `json:"exporters"`
 	Reload    *reloadStatus              `json:"last_reload,omitempty"`
+	Money     *moneyStatus               `json:"money,omitempty"`
 }
 
-func (s *server) status() serverStatus {
+func (s *server) status(ctx context.Context) serverStatus {
 	cfg := s.config.Load()
 	run := s.run
 	run.Token = ""
 	return serverStatus{
 		runInfo: run, Draining: s.draining.Load(), Active: s.active.Load(), Snapshot: s.gateway.Snapshot().Version,
 		Hooks: hookList(cfg), Models: modelList(cfg), Exporters: s.telemetry.Status(), Reload: s.reloads.status(),
+		Money: s.accounts.status(ctx),
 	}
 }
 
-func (s *server) serveStatus(w http.ResponseWriter, _ *http.Request) {
-	writeJSON(w, http.StatusOK, s.status())
+func (s *server) serveStatus(w http.ResponseWriter, r *http.Request) {
+	writeJSON(w, http.StatusOK, s.status(r.Context()))
 }
 
 func (s *server) serveConfig(w http.ResponseWriter, _ *http.Request) {

@@ -3,6 +3,7 @@ package command
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -155,6 +156,12 @@ func TestCommands(t *testing.T) {
 					ts.Fatalf("exit code %s", got)
 				}
 			},
+			// secret NAME: the key that was printed as JSON last goes to the environment.
+			"secret": func(ts *testscript.TestScript, _ bool, args []string) {
+				var made newKey
+				ts.Check(json.Unmarshal([]byte(ts.ReadFile("stdout")), &made))
+				ts.Setenv(args[0], made.Secret)
+			},
 			// asks CODE PATH [Header:value…]: the gateway of the home directory answers a message with that status.
 			"asks": func(ts *testscript.TestScript, neg bool, args []string) {
 				run, err := running(filepath.Join(ts.Getenv("HOME"), ".ccproxy"))
@@ -162,6 +169,10 @@ func TestCommands(t *testing.T) {
 				req, err := http.NewRequestWithContext(context.Background(), http.MethodPost, run.URL+args[1], strings.NewReader(question))
 				ts.Check(err)
 				req.Header.Set("Content-Type", "application/json")
+				for _, header := range args[2:] {
+					name, value, _ := strings.Cut(header, ":")
+					req.Header.Set(name, value)
+				}
 				resp, err := http.DefaultClient.Do(req)
 				ts.Check(err)
 				ts.Check(resp.Body.Close())

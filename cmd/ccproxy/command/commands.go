@@ -6,6 +6,7 @@ import "github.com/spf13/cobra"
 func (a *app) commands() []*cobra.Command {
 	return []*cobra.Command{
 		startCommand(a), stopCommand(a), restartCommand(a), statusCommand(a), logsCommand(a), runCommand(a),
-		installCommand(a), configCommand(a), explainCommand(a), pricesCommand(a), newDemoCommand(), newSimulateCommand(), healthCommand(a), versionCommand(a),
+		installCommand(a), configCommand(a), explainCommand(a), pricesCommand(a),
+		keysCommand(a), spendCommand(a), budgetsCommand(a), ledgerCommand(a), newDemoCommand(), newSimulateCommand(), healthCommand(a), versionCommand(a),
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -77,8 +78,12 @@ func (a *app) checkConfig() error {
 	for _, text := range oddities(cfg, snapshot.Router.(*route.Router)) {
 		a.note("warning: " + text)
 	}
-	if err := checkOpen(cfg, cfg.Server.Listen); err != nil {
-		return a.refused(err)
+	if err := checkOpen(cfg, cfg.Server.Listen, len(cfg.Keys) > 0); err != nil {
+		// The ledger may hold keys, which only the gateway may look for while it runs.
+		if !exists(filepath.Join(cfg.Storage.Path, ledgerName)) {
+			return a.refused(err)
+		}
+		a.note("warning: unless a key has been made by command, the gateway will not start: " + err.Error())
 	}
 	_, err = fmt.Fprintf(a.out, "%s: ok\n", orElse(path, "defaults (no configuration file)"))
 	return err

@@ -16,6 +16,7 @@ import (
 	"github.com/ccproxy/ccproxy/gateway"
 	"github.com/ccproxy/ccproxy/gateway/price"
 	"github.com/ccproxy/ccproxy/gateway/route"
+	"github.com/ccproxy/ccproxy/gateway/tokens"
 	"github.com/ccproxy/ccproxy/telemetry/names"
 )
 
@@ -169,7 +170,7 @@ func showPrice(w io.Writer, cfg *config.Config, model string) error {
 	if err != nil {
 		return err
 	}
-	pricer, err := newPricer(book, cfg, providers)
+	pricer, err := newPricer(book, cfg, providers, nil)
 	if err != nil {
 		return err
 	}
@@ -373,9 +374,12 @@ func printPricesYAML(w io.Writer, book *price.Book, provider string) error {
 	return err
 }
 
-// newPricer makes the pricer of a configuration.
-func newPricer(book *price.Book, cfg *config.Config, providers []*gateway.Provider) (*price.Pricer, error) {
-	pc := price.Config{Book: book, Overrides: map[string]price.Override{}, Providers: providers}
+// newPricer makes the pricer of a configuration. counter nil: one of its own.
+func newPricer(book *price.Book, cfg *config.Config, providers []*gateway.Provider, counter *tokens.Counter) (*price.Pricer, error) {
+	pc := price.Config{
+		Book: book, Overrides: map[string]price.Override{}, Providers: providers,
+		Assume: assumedPrice(cfg), AssumeOutputTokens: cfg.Budgets.AssumeOutputTokens, Counter: counter,
+	}
 	for key, p := range cfg.Prices {
 		pc.Overrides[key] = priceOverride(p)
 	}

@@ -41,6 +41,9 @@ func (w *wiring) provider(cfg *config.Config, c config.Provider) (*gateway.Provi
 		HeaderTimeout: c.Timeouts.UpstreamHeaders, StreamHeaderTimeout: c.Timeouts.UpstreamStream, IdleTimeout: c.Timeouts.Idle,
 		Transport: w.transport(c.Timeouts), Header: http.Header{}, Billing: c.Billing,
 	}
+	if c.PassthroughPrice != nil {
+		p.PassthroughPrice = gateway.Some(gateway.NanoUSD(c.PassthroughPrice.PerRequest))
+	}
 	for _, key := range c.APIKeys {
 		p.Keys = append(p.Keys, gateway.Secret(key.Reveal()))
 	}

@@ -76,6 +76,9 @@ func (s *server) Reload(cfg *config.Config) (restart []string, err error) {
 			return nil, fmt.Errorf("reload: %w; the old configuration stays", err)
 		}
 	}
+	if err := s.takeAccounts(cfg); err != nil {
+		return nil, fmt.Errorf("reload: %w; the old configuration stays", err)
+	}
 	restart = needsRestart(old, cfg)
 	s.gateway.Swap(snapshot)
 	s.config.Store(cfg)
@@ -84,6 +87,14 @@ func (s *server) Reload(cfg *config.Config) (restart []string, err error) {
 		s.log.Warn("a change needs a restart", slog.String("key", key))
 	}
 	return restart, nil
+}
+
+// takeAccounts takes over keys and budgets, unless that would let in whoever reaches the port.
+func (s *server) takeAccounts(cfg *config.Config) error {
+	if err := checkOpen(cfg, s.dataListen.Addr().String(), s.accounts.anyKey(cfg)); err != nil {
+		return err
+	}
+	return s.accounts.configure(context.Background(), cfg)
 }
 
 // errNoReload says that nobody told the server where its configuration comes from.
@@ -128,6 +139,8 @@ func needsRestart(old, now *config.Config) []string {
 		{"telemetry.sampling", old.Telemetry.Sampling, now.Telemetry.Sampling},
 		{"telemetry.resource", old.Telemetry.Resource, now.Telemetry.Resource},
 		{"telemetry.queue_bytes", old.Telemetry.QueueBytes, now.Telemetry.QueueBytes},
+		{"telemetry.dimensions", old.Telemetry.Dimensions, now.Telemetry.Dimensions},
+		{"telemetry.budget_subjects", old.Telemetry.BudgetSubjects, now.Telemetry.BudgetSubjects},
 		{"telemetry.compat", old.Telemetry.Compat, now.Telemetry.Compat},
 		{"limits.connections", old.Limits.Connections, now.Limits.Connections},
 		{"limits.headers", old.Limits.Headers, now.Limits.Headers},
@@ -161,8 +174,6 @@ func unserved(cfg *config.Config) []string {
 		given bool
 		text  string
 	}{
-		{len(cfg.Keys) > 0 || len(cfg.Teams) > 0, "keys and teams are not enforced by this version: callers need no key"},
-		{len(cfg.Budgets.List) > 0, "budgets are not enforced by this version"},
 		{cfg.CCProxy.Logging.Moderation || len(cfg.Moderation.Backends) > 0, "moderation is not done by this version"},
 		{cfg.Telemetry.Content != "none", "content is not captured by this version"},
 	} {

@@ -10,12 +10,14 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
 
+	"go.opentelemetry.io/otel/metric"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"golang.org/x/net/netutil"
 
@@ -56,6 +58,8 @@ type server struct {
 	telemetry *telemetry.Telemetry
 	gateway   *gateway.Gateway
 	storage   *storage
+	accounts  *accounts
+	gauges    metric.Registration // of budgets; nil: there are none yet
 	run       runInfo
 	reloads   *reloads
 
@@ -66,6 +70,7 @@ type server struct {
 	config   atomic.Pointer[config.Config]
 	reload   sync.Mutex // one reload at a time
 	draining atomic.Bool
+	ending   time.Time    // when draining began; only the goroutine that drains reads it
 	active   atomic.Int64 // requests being served on the data port
 	stop     context.CancelFunc
 	stopped  context.Context // done when the admin port was asked to stop
@@ -83,9 +88,6 @@ func newServer(ctx context.Context, cfg *config.Config, opt serverOptions) (*ser
 		opt.Lookup = os.LookupEnv
 	}
 	listen, adminListen := orElse(opt.DataAddr, cfg.Server.Listen), orElse(opt.AdminAddr, cfg.Server.Admin)
-	if err := checkOpen(cfg, listen); err != nil {
-		return nil, err
-	}
 	s := &server{opt: opt, log: opt.Log, wiring: newWiring(opt.Hooks, opt.Log)}
 	s.config.Store(cfg)
 	s.stopped, s.stop = context.WithCancel(context.WithoutCancel(ctx))
@@ -104,12 +106,12 @@ func orElse(v, otherwise string) string {
 	return otherwise
 }
 
-// checkOpen refuses an address other machines reach unless the configuration says that this is meant.
-func checkOpen(cfg *config.Config, listen string) error {
-	if config.Loopback(listen) || cfg.Server.Open {
+// checkOpen refuses an address other machines reach unless callers need a key, or the configuration says that they do not.
+func checkOpen(cfg *config.Config, listen string, keys bool) error {
+	if config.Loopback(listen) || cfg.Server.Open || keys {
 		return nil
 	}
-	return fmt.Errorf("%s can be reached from other machines, and callers would need no key: listen on 127.0.0.1, or set server.open: true to allow it", listen)
+	return fmt.Errorf("%s can be reached from other machines, and callers would need no key: make one with `ccproxy keys create NAME`, listen on 127.0.0.1, or set server.open: true to allow it", listen)
 }
 
 func (s *server) start(ctx context.Context, cfg *config.Config, listen, adminListen string) error {
@@ -121,11 +123,22 @@ func (s *server) start(ctx context.Context, cfg *config.Config, listen, adminLis
 	if err != nil {
 		return err
 	}
-	if s.storage, err = openStorage(orElse(s.opt.Storage, cfg.Storage.Path)); err != nil {
+	dir := orElse(s.opt.Storage, cfg.Storage.Path)
+	if err := checkOpen(cfg, listen, len(cfg.Keys) > 0 || exists(filepath.Join(dir, ledgerName))); err != nil {
+		return err // where no ledger is there is no key either
+	}
+	if s.storage, err = openStorage(dir); err != nil {
 		return err
 	}
 	pepper, err := s.storage.pepper()
 	if err != nil {
+		return err
+	}
+	if s.accounts, err = openAccounts(ctx, s.storage, cfg, s.log); err != nil {
+		return err
+	}
+	s.wiring.attach(s.accounts, snapshot)
+	if err := checkOpen(cfg, listen, s.accounts.anyKey(cfg)); err != nil {
 		return err
 	}
 	if s.telemetry, err = telemetry.Start(ctx, withPlumbing(tc, s.opt.SpanProcessors, s.log, s.opt.Console)); err != nil {
@@ -146,6 +159,13 @@ func (s *server) start(ctx context.Context, cfg *config.Config, listen, adminLis
 	if err != nil {
 		return err
 	}
+	s.accounts.onAlert(recorder.BudgetAlert)
+	if s.gauges, err = telemetry.RegisterBudgets(s.telemetry.MeterProvider(), telemetry.BudgetGauges{
+		Statuses: s.accounts.ledger.Statuses, Subjects: cfg.Telemetry.BudgetSubjects,
+		KnownModel: func(model string) string { return knownModel(s.gateway.Snapshot(), model) },
+	}); err != nil {
+		return err
+	}
 	if err := s.listen(ctx, cfg, listen, adminListen); err != nil {
 		return err
 	}
@@ -162,6 +182,10 @@ func (s *server) recorder(cfg *config.Config) (*telemetry.Recorder, error) {
 		MeterProvider: s.telemetry.MeterProvider(), LoggerProvider: s.telemetry.LoggerProvider(), Log: s.log, Keep: s.telemetry.Keep,
 		KnownModel: func(model string) string { return knownModel(s.gateway.Snapshot(), model) },
 		Compat:     cfg.Telemetry.Compat, UserID: func(x *gateway.Exchange) string { return s.gateway.UserID(x) },
+		BudgetUser: func(id string) string {
+			return s.gateway.UserID(&gateway.Exchange{Caller: gateway.Caller{User: id}, Snapshot: s.gateway.Snapshot()})
+		},
+		Dimensions: cfg.Telemetry.Dimensions,
 		PreAPICall: l.PreAPICall, PostAPICall: l.PostAPICall, RoutingAnalysis: l.RoutingAnalysis,
 		Debug: cfg.CCProxy.Debug, Terminal: s.opt.Terminal,
 	})
@@ -256,7 +280,7 @@ func (s *server) serveHealth(w http.ResponseWriter, r *http.Request) bool {
 
 // warn says at start what the configuration asks for and deserves a second look.
 func (s *server) warn(cfg *config.Config, listen string) {
-	if !config.Loopback(listen) {
+	if !config.Loopback(listen) && cfg.Server.Open {
 		s.log.Warn("callers without a key are allowed from other machines", slog.String("address", listen))
 	}
 	if s.adminPort != nil && !config.Loopback(s.adminPort.Addr().String()) {
@@ -331,8 +355,18 @@ func (s *server) Close() error {
 	return s.drain(context.Background())
 }
 
+// left is how long the end may still take: timeouts.exit from its beginning, but a second at least.
+func (s *server) left() time.Duration {
+	exit := s.config.Load().Timeouts.Exit
+	if s.ending.IsZero() {
+		return exit
+	}
+	return max(time.Second, exit-time.Since(s.ending))
+}
+
 func (s *server) drain(ctx context.Context) error {
 	s.draining.Store(true)
+	s.ending = time.Now()
 	t := s.config.Load().Timeouts
 	dctx, cancel := context.WithTimeout(ctx, t.Drain)
 	defer cancel()
@@ -387,6 +421,14 @@ func (s *server) release(ctx context.Context) error {
 		}
 	}
 	s.wiring.close()
+	if s.gauges != nil {
+		errs = append(errs, s.gauges.Unregister())
+	}
+	if s.accounts != nil {
+		actx, cancel := context.WithTimeout(ctx, s.left())
+		defer cancel()
+		errs = append(errs, s.accounts.close(actx))
+	}
 	if s.storage != nil {
 		errs = append(errs, s.storage.close())
 	}

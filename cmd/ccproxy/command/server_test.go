@@ -301,14 +301,17 @@ func TestG09StorageThatCannotBeWrittenIsNamed(t *testing.T) {
 	}
 }
 
-func TestG10OtherMachinesNeedServerOpen(t *testing.T) {
+func TestG10OtherMachinesNeedKeysOrServerOpen(t *testing.T) {
 	for address, allowed := range map[string]bool{"127.0.0.1:0": true, "[::1]:0": true, "localhost:0": true, "0.0.0.0:0": false, ":0": false, "192.0.2.1:0": false} {
 		cfg := config.Default()
-		if got := checkOpen(cfg, address) == nil; got != allowed {
+		if got := checkOpen(cfg, address, false) == nil; got != allowed {
 			t.Errorf("%s: allowed %v, want %v", address, got, allowed)
 		}
+		if err := checkOpen(cfg, address, true); err != nil {
+			t.Errorf("%s with keys: %v", address, err)
+		}
 		cfg.Server.Open = true
-		if err := checkOpen(cfg, address); err != nil {
+		if err := checkOpen(cfg, address, false); err != nil {
 			t.Errorf("%s with server.open: %v", address, err)
 		}
 	}

@@ -40,6 +40,7 @@ type statusReport struct {
 	Draining  bool                       `json:"draining"`
 	Exporters []telemetry.ExporterStatus `json:"exporters"`
 	Reload    *reloadStatus              `json:"last_reload,omitempty"`
+	Money     *moneyStatus               `json:"money,omitempty"`
 	// Problem says what could not be found out; "": nothing.
 	Problem string `json:"problem,omitempty"`
 }
@@ -130,7 +131,7 @@ func (r *statusReport) running(ctx context.Context, run runInfo) error {
 	if err != nil {
 		return err
 	}
-	r.Active, r.Draining, r.Exporters, r.Reload = s.Active, s.Draining, s.Exporters, s.Reload
+	r.Active, r.Draining, r.Exporters, r.Reload, r.Money = s.Active, s.Draining, s.Exporters, s.Reload, s.Money
 	r.Hooks, r.Models, r.Callbacks = s.Hooks, s.Models, []string{}
 	for _, e := range s.Exporters {
 		if !slices.Contains(r.Callbacks, e.Name) {
@@ -179,6 +180,15 @@ func (r statusReport) print(out io.Writer, colour bool) error {
 	}
 	for i, m := range r.Models {
 		row(head("models", i), m.Name+" → "+m.Params.Model+" ("+hostOf(m.Params.APIBase)+")")
+	}
+	if r.Money != nil {
+		for i, line := range r.Money.words(time.Now()) {
+			row(head("ledger", i), line)
+		}
+		for i := range r.Money.Near {
+			v := &r.Money.Near[i]
+			row(head("budgets", i), paint(budgetStyles[v.State], v.State)+": "+v.Name+" ("+subjectWords(v)+"), "+spentWords(v)+" "+windowWords(v, time.Now()))
+		}
 	}
 	for i, e := range r.Exporters {
 		row(head("telemetry", i), exporterWords(e))

@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/ccproxy/ccproxy/gateway/caller"
 )
 
 // The files of a storage directory.
@@ -18,6 +20,7 @@ const (
 	lockName   = "ccproxy.lock"
 	logName    = "ccproxy.log"
 	pepperName = "pepper"
+	ledgerName = "ledger.db"
 )
 
 // runInfo is what a running gateway tells the commands: run.json, readable by its owner alone.
@@ -107,22 +110,9 @@ func (s *storage) publish(run runInfo) error {
 	return nil
 }
 
-// pepper returns the key that end users' ids are hashed with. It stays the same from one start to the next.
+// pepper returns what keys and end users' ids are digested with. It stays the same from one start to the next.
 func (s *storage) pepper() ([]byte, error) {
-	path := filepath.Join(s.dir, pepperName)
-	key, err := os.ReadFile(path)
-	if err == nil && len(key) >= 16 {
-		return key, nil
-	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("read %s: %w", path, err)
-	}
-	key = make([]byte, 32)
-	rand.Read(key) // never fails (crypto/rand, Go 1.24)
-	if err := os.WriteFile(path, key, 0o600); err != nil {
-		return nil, fmt.Errorf("write %s: %w", path, err)
-	}
-	return key, nil
+	return caller.LoadPepper(filepath.Join(s.dir, pepperName))
 }
 
 func newToken() string {

@@ -31,6 +31,7 @@ type wiring struct {
 	counter  *tokens.Counter
 	book     func() (*price.Book, error)
 	recorder gateway.Recorder // of rules that fail; set before the first exchange, NopRecorder until then
+	accounts *accounts        // keys and ledger; set before the first snapshot is in force, nil: neither
 
 	mu         sync.Mutex
 	transports map[dialing]*http.Transport
@@ -80,10 +81,19 @@ func (w *wiring) snapshot(cfg *config.Config) (*gateway.Snapshot, error) {
 			s.RuleCost[r.Name] = gateway.NanoUSD(r.Target.Cost)
 		}
 	}
+	if w.accounts != nil {
+		w.attach(w.accounts, s)
+	}
 	s.Detail = map[string]gateway.Detail{"minimal": gateway.DetailMinimal, "full": gateway.DetailFull}[cfg.Telemetry.Detail]
 	s.Trust = map[string]gateway.Trust{"none": gateway.TrustNone, "all": gateway.TrustAll}[cfg.Telemetry.TrustIncoming]
 	s.UserID = map[string]gateway.UserIDPolicy{"none": gateway.UserIDNone, "plain": gateway.UserIDPlain}[cfg.Telemetry.UserID]
 	return s, nil
+}
+
+// attach makes m the keys and the ledger of s, and of every snapshot from now on.
+func (w *wiring) attach(m *accounts, s *gateway.Snapshot) {
+	w.accounts = m
+	s.Callers, s.Ledger = m.callers, m.ledger
 }
 
 // pricer prices by the book this program was built with and cfg's own prices.
@@ -92,7 +102,7 @@ func (w *wiring) pricer(cfg *config.Config, providers []*gateway.Provider) (*pri
 	if err != nil {
 		return nil, err
 	}
-	return newPricer(book, cfg, providers)
+	return newPricer(book, cfg, providers, w.counter)
 }
 
 // version names a configuration by what it says, so that two loads of the same file are one version.
