@@ -3,7 +3,6 @@ package ledger
 import (
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -261,5 +260,3 @@ func (r *rig) total() (n gateway.NanoUSD) {
 	}
 	return n
 }
-
-var _ io.Writer = (*logged)(nil)
