@@ -107,8 +107,9 @@ func (h *hold) cut(a *gateway.Attempt, short gateway.NanoUSD) error {
 	r, _, refusal := l.book.Reserve(h.facts, short) // only to hear who refuses
 	if refusal == nil {
 		l.book.Release(r)
-		// The window has ended meanwhile: it is the old one that is full.
+		// It is a window that has ended meanwhile which is full.
 		refusal = l.settings.Load().enforcing(a.Budget.Decisions)
+		refusal.Resets = l.clock.Wall()
 	}
 	deny(a, refusal.Budget)
 	return l.settings.Load().refusal(refusal, h.accrued, true, l.clock.Wall())

@@ -3,10 +3,14 @@ package ledger
 import (
 	"context"
 	"errors"
+	"net/http"
 	"testing"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/ccproxy/ccproxy/gateway"
+	"github.com/ccproxy/ccproxy/gateway/anthropic"
 	"github.com/ccproxy/ccproxy/gateway/ledger/store"
 	"github.com/ccproxy/ccproxy/telemetry/names"
 )
@@ -86,6 +90,60 @@ func TestWatchedStreamIsCutAtTheLimit(t *testing.T) {
 	}
 	if line := r.lines()[0]; line.Outcome != names.OutcomeRejected || line.ErrorType != names.ErrorBudgetExceeded || line.Held != a.Budget.Held {
 		t.Errorf("got %+v", line)
+	}
+}
+
+func TestStreamIsCutAtTheLimitOfTheWindowItBeganIn(t *testing.T) {
+	cfg := with(each("team", "research", dollar))
+	cfg.Policy.ShowAmounts = true
+	r := newRig(t, cfg)
+	a := stream(20 * dollar)
+	a.Bound.Input = cent
+	h := r.hold(a)
+	if _, e := play(t, h, a, cent, 90*cent); e != nil {
+		t.Fatalf("cut: %v", e)
+	}
+	r.clock.pass(13 * time.Hour) // tomorrow
+	err := h.Watch(context.Background(), a, dollar+1, time.Now())
+	var e *gateway.Error
+	if !errors.As(err, &e) || e.Budget.Budget != "team-budget" || e.RetryAfter != time.Second {
+		t.Fatalf("got %v", err)
+	}
+	if want := `budget "team-budget" (each day) is used up: the answer ends here at $1.000000001, its limit is $1; it begins anew at 01:00 on 6 August 2026 (UTC), in 1 second`; e.Message != want {
+		t.Errorf("got  %s\nwant %s", e.Message, want)
+	}
+	h.Settle(context.Background(), costs(a, dollar))
+	r.spent("team-budget", "research", 0) // the new day's
+}
+
+func TestStreamOfAModelWithoutAPriceGrowsByTheAssumedOne(t *testing.T) {
+	cfg := with(limit("everything", dollar))
+	cfg.Policy.UnknownPrice = gateway.Some(int64(10_000_000))
+	cfg.Policy.AssumeOutputTokens = 100
+	r := newRig(t, cfg)
+	a := stream(0)
+	a.Bound = gateway.Bound{Status: names.PriceStatusUnknown}
+	a.Exchange.Call.Choices = 2
+	h := r.hold(a)
+	if want := gateway.NanoUSD(200+2*100) * 10_000; a.Budget.Held != want {
+		t.Errorf("got %v held, want %v", a.Budget.Held, want)
+	}
+	a.Result.OutputBytes = 40_000
+	if err := h.Watch(context.Background(), a, 0, noon); err != nil {
+		t.Fatal(err)
+	}
+	if want := gateway.NanoUSD(100+10_000) * 10_000; a.Budget.Held < want {
+		t.Errorf("got %v held, want %v for what was seen", a.Budget.Held, want)
+	}
+	a.Cost = gateway.Cost{Source: names.CostSourceNone, Status: names.PriceStatusUnknown}
+	a.Result.Usage = gateway.Usage{Input: 100, Output: 10_000, Source: names.UsageSourceProvider}
+	a.Result.Usage.AddOther("advisor", gateway.Usage{Input: 50, Output: 7})
+	h.Settle(context.Background(), a)
+	if want := gateway.NanoUSD(10_157) * 10_000; a.Cost.Total != want {
+		t.Errorf("got %v, want %v", a.Cost.Total, want)
+	}
+	if list, err := Explain(context.Background(), r.Store(), a.ID); err != nil || list[0].Err != nil || list[0].Total != a.Cost.Total {
+		t.Errorf("got %+v, %v", list, err)
 	}
 }
 
@@ -224,6 +282,9 @@ func TestLineTellsOfTheWholeAttempt(t *testing.T) {
 	a := stream(dollar)
 	x := a.Exchange
 	x.Call.Model, x.Route.Rule, x.Caller.User = "opus", "think", "bob"
+	x.Dialect = anthropic.Messages()
+	x.Span = trace.SpanFromContext(trace.ContextWithSpanContext(context.Background(), trace.NewSpanContext(trace.SpanContextConfig{TraceID: trace.TraceID{15: 7}, SpanID: trace.SpanID{7: 1}})))
+	a.Response = &http.Response{StatusCode: 200}
 	h := r.hold(a)
 	r.clock.pass(3 * time.Second)
 	costs(a, cent)
@@ -238,13 +299,31 @@ func TestLineTellsOfTheWholeAttempt(t *testing.T) {
 		"time":     line.Time.Equal(noon) && line.Duration == 3*time.Second,
 		"caller":   line.KeyID == "key1" && line.KeyAlias == "alice" && line.Team == "research" && line.User == "bob" && line.Session == "s1" && line.Tags["env"] == "test",
 		"route":    line.Label == "default" && line.Rule == "think" && line.OriginalModel == "opus" && line.Model == "claude-sonnet-5" && line.Provider == "anthropic",
-		"answer":   line.AnsweredModel == a.Result.Model && line.ServiceTier == "priority" && line.Streamed,
+		"answer":   line.AnsweredModel == a.Result.Model && line.ServiceTier == "priority" && line.Streamed && line.Status == 200 && line.Dialect == "anthropic.messages",
+		"trace":    line.Trace == "00000000000000000000000000000007",
 		"cost":     line.Cost.Total == cent && line.Cost.PriceVersion == "v1" && line.Usage.Input == 100 && line.Held == dollar && line.Estimated,
 		"baseline": line.Baseline == gateway.Some(5*cent),
 		"end":      line.Outcome == names.OutcomeTimeout && line.ErrorType == names.ErrorIdleTimeout,
 	} {
 		if !ok {
 			t.Errorf("%s: got %+v", name, line)
+		}
+	}
+}
+
+func TestOutcomeOfAnAttempt(t *testing.T) {
+	for want, e := range map[string]*gateway.Error{
+		names.OutcomeCompleted: nil,
+		names.OutcomeBlocked:   {Type: names.ErrorModerationBlocked, Reason: names.RejectionModeration},
+		names.OutcomeRejected:  {Type: names.ErrorBudgetExceeded, Reason: names.RejectionBudget},
+		names.OutcomeTimeout:   {Type: names.ErrorTimeout},
+		names.OutcomeTruncated: {Type: names.ErrorStreamTruncated},
+		names.OutcomeFailed:    {Type: names.ErrorServerError},
+	} {
+		a := attempt(cent)
+		a.Result.Err = e
+		if got := outcome(a); got != want {
+			t.Errorf("%v: got %s, want %s", e, got, want)
 		}
 	}
 }

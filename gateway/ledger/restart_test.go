@@ -216,6 +216,54 @@ func TestAlertsFireOnceAlsoAcrossRestarts(t *testing.T) {
 	}
 }
 
+func TestDurableLedgerWithDefaults(t *testing.T) {
+	cfg := with(limit("everything", dollar))
+	cfg.Dir, cfg.Full = t.TempDir(), true
+	l, err := Open(context.Background(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &rig{t: t, Ledger: l}
+	r.spend(60 * cent)
+	r.refused(attempt(60 * cent))
+	if line := r.lines()[0]; line.Node == "" || time.Since(line.Time) > time.Minute {
+		t.Errorf("got %+v", line)
+	}
+	if err := l.Close(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestOpenSaysWhatIsWrong(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	bad := with(limit("", dollar))
+	bad.Dir = t.TempDir()
+	for want, cfg := range map[string]Config{"file": {Dir: file}, "no name": bad} {
+		if l, err := Open(context.Background(), cfg); l != nil || err == nil || !contains(err.Error(), want) {
+			t.Errorf("got %v, want an error about %q", err, want)
+		}
+	}
+}
+
+func TestAlertsAreInTheBudgetsZone(t *testing.T) {
+	tokyo, err := time.LoadLocation("Asia/Tokyo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := limit("everything", dollar)
+	b.Location, b.Thresholds = tokyo, []float64{0.5}
+	r := newRig(t, with(b))
+	r.spend(60 * cent)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if got := r.alerts[0].Resets.Format(time.RFC3339); got != "2026-09-01T00:00:00+09:00" {
+		t.Errorf("got %s", got)
+	}
+}
+
 func TestTypicalLengthSurvivesARestart(t *testing.T) {
 	r := newRig(t, Config{})
 	for range 10 {

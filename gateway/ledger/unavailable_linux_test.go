@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/ccproxy/ccproxy/gateway"
+	"github.com/ccproxy/ccproxy/gateway/ledger/budget"
 	"github.com/ccproxy/ccproxy/telemetry/names"
 )
 
@@ -44,14 +45,17 @@ func TestL05FullDiskRefusesBudgetedCallersAndLetsOthersPass(t *testing.T) {
 	before := attempt(10 * cent)
 	running := r.hold(before)
 	free := full(t)
+	if err := running.Watch(context.Background(), before, 12*cent, noon.Add(time.Second)); err != nil || before.Budget.Held < 12*cent {
+		t.Errorf("got %v and %v held: a hold grows although that cannot be written", err, before.Budget.Held)
+	}
 
 	a := attempt(cent)
 	e := r.refused(a)
 	if e.Status != 503 || e.Type != names.ErrorOverload || e.Code != "ledger_unavailable" || e.RetryAfter != 5*time.Second || e.NoRetry || e.Origin != names.ErrorOriginGateway {
 		t.Errorf("got %+v", e)
 	}
-	if s := r.account("team-budget", "research"); s.Reserved != 10*cent {
-		t.Errorf("got %v reserved after the refusal, want 0.1 of the request before", s.Reserved)
+	if s := r.account("team-budget", "research"); s.Reserved != before.Budget.Held {
+		t.Errorf("got %v reserved after the refusal, want what the request before holds", s.Reserved)
 	}
 
 	other, trusted := attempt(2*cent), attempt(3*cent)
@@ -94,6 +98,22 @@ func TestL05FullDiskRefusesBudgetedCallersAndLetsOthersPass(t *testing.T) {
 // recovered is what the last hold of the test is settled at: its floor, a typical
 // answer, and a second more, but no more than was held.
 const recovered = cent
+
+func TestAlertsWaitForTheDisk(t *testing.T) {
+	s := newReceiver(t)
+	r := alarmed(t, Webhook{Name: "ops", URL: s.URL})
+	r.manual()
+	free := full(t)
+	r.mail.add([]budget.Alert{{Type: names.AlertBudgetCrossed, Budget: "everything", At: noon}})
+	if r.file(context.Background()) {
+		t.Error("a full disk took a message")
+	}
+	free()
+	r.deliver0()
+	if got := len(s.deliveries()); got != 1 {
+		t.Errorf("got %d deliveries, want 1", got)
+	}
+}
 
 func TestL20ClosedStoreRefusesBudgetedCallers(t *testing.T) {
 	r := newRig(t, with(limit("everything", dollar)))
