@@ -30,6 +30,12 @@ spent when the window ends, at the rate so far.`,
   ccproxy budgets --state exhausted --json`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if limit < 1 {
+				return usage(fmt.Errorf("--limit %d: want a number above 0", limit))
+			}
+			if _, known := budgetStyles[state]; state != "" && !known {
+				return usage(fmt.Errorf("--state %s: want ok, warn or exhausted", state))
+			}
 			q := url.Values{"limit": {strconv.Itoa(limit)}}
 			if name != "" {
 				q.Set("name", name)
@@ -104,7 +110,7 @@ func printBudgets(out io.Writer, list budgetList, filtered, colour bool, now tim
 // subjectWords says whose account it is.
 func subjectWords(v *budgetView) string {
 	if v.Scope == "global" {
-		return "everything"
+		return "all"
 	}
 	return v.Scope + " " + orElse(v.Subject, v.Match)
 }
@@ -117,7 +123,7 @@ func budgetBar(v *budgetView) string {
 		return strings.Repeat("·", budgetBarWidth) + "    -"
 	}
 	if *v.Limit == 0 {
-		return strings.Repeat("█", budgetBarWidth) + "  0 $"
+		return strings.Repeat("█", budgetBarWidth) + " 100 %"
 	}
 	part := func(n usd) int {
 		return max(0, min(budgetBarWidth, int(float64(n)/float64(*v.Limit)*budgetBarWidth+0.5)))

@@ -162,7 +162,8 @@ func TestCommands(t *testing.T) {
 				ts.Check(json.Unmarshal([]byte(ts.ReadFile("stdout")), &made))
 				ts.Setenv(args[0], made.Secret)
 			},
-			// asks CODE PATH [Header:value…]: the gateway of the home directory answers a message with that status.
+			// asks CODE PATH [Header:value…]: the gateway of the home directory answers a message with that status. The
+			// request's id goes to $REQUEST, its trace's to $TRACE.
 			"asks": func(ts *testscript.TestScript, neg bool, args []string) {
 				run, err := running(filepath.Join(ts.Getenv("HOME"), ".ccproxy"))
 				ts.Check(err)
@@ -176,6 +177,8 @@ func TestCommands(t *testing.T) {
 				resp, err := http.DefaultClient.Do(req)
 				ts.Check(err)
 				ts.Check(resp.Body.Close())
+				ts.Setenv("REQUEST", resp.Header.Get("X-CCProxy-Request-Id"))
+				ts.Setenv("TRACE", resp.Header.Get("X-CCProxy-Trace-Id"))
 				if got := fmt.Sprint(resp.StatusCode); (got == args[0]) == neg {
 					ts.Fatalf("status %s", got)
 				}

@@ -9,7 +9,9 @@ import (
 
 	"go.opentelemetry.io/otel/attribute"
 
+	"github.com/ccproxy/ccproxy/gateway"
 	"github.com/ccproxy/ccproxy/gateway/gatewaytest"
+	"github.com/ccproxy/ccproxy/gateway/ledger/store"
 	"github.com/ccproxy/ccproxy/telemetry/names"
 )
 
@@ -250,6 +252,33 @@ func checkCosts(t *testing.T, spans []gatewaytest.Span, metrics []gatewaytest.Me
 		} else if s.Kind == "SERVER" && priced > 0 {
 			t.Errorf("%d attempts have a cost and SERVER has none", priced)
 		}
+	}
+}
+
+// checkLines: the ledger has one line for each attempt that was sent, and adds up to the cost on the spans.
+func checkLines(t *testing.T, lines []*store.Line, spans []gatewaytest.Span) {
+	t.Helper()
+	var onSpans float64
+	attempts := 0
+	for _, s := range spans {
+		if _, ok := s.Attributes[string(names.KeyAttemptKind)]; ok {
+			attempts++
+		}
+		cost, _ := s.Attributes["gen_ai.usage.cost"].(float64)
+		onSpans += cost
+	}
+	sum, priced := gateway.NanoUSD(0), 0
+	for _, l := range lines {
+		sum += l.Cost.Total
+		if l.Dialect != "opaque" {
+			priced++
+		}
+	}
+	if priced != attempts {
+		t.Errorf("got %d lines for %d GenAI spans", priced, attempts)
+	}
+	if math.Abs(sum.Dollars()-onSpans) > 1e-9 && onSpans > 0 { // cost can be hidden from telemetry
+		t.Errorf("the ledger has %v, the spans %v", sum, onSpans)
 	}
 }
 

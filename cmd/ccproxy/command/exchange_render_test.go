@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/ccproxy/ccproxy/gateway/gatewaytest"
+	"github.com/ccproxy/ccproxy/gateway/ledger/store"
 	"github.com/ccproxy/ccproxy/telemetry/names"
 )
 
@@ -34,7 +35,7 @@ func (m masker) text(s string) string {
 }
 
 // timed are the attributes and fields whose values are times.
-var timed = regexp.MustCompile(`overhead$|time_to_first|completion_start_time$|_gap$|client_stall$|duration_ms$|ttft_ms$|^ccproxy\.upstream_wait$`)
+var timed = regexp.MustCompile(`overhead$|time_to_first|completion_start_time$|_gap$|client_stall$|duration_ms$|ttft_ms$|^ccproxy\.upstream_wait$|^resets_at$`)
 
 func renderValue(key string, v any) string {
 	if timed.MatchString(key) {
@@ -166,6 +167,23 @@ func renderLogs(logs []gatewaytest.LogRecord) string {
 			}
 		}
 		fmt.Fprintf(&b, "%s %s %v\n    %s\n", l.Severity, l.EventName, l.Body, renderAttributes(attrs, "\n    "))
+	}
+	return b.String()
+}
+
+// renderLines prints a ledger's lines, without what differs from run to run.
+func renderLines(lines []*store.Line) string {
+	var b strings.Builder
+	for _, l := range lines {
+		fmt.Fprintf(&b, "%d %s/%s label=%s %s", l.Attempt, l.Provider, l.Model, l.Label, l.Outcome)
+		if l.ErrorType != "" {
+			fmt.Fprintf(&b, " error=%s", l.ErrorType)
+		}
+		fmt.Fprintf(&b, " usage=%s in=%d out=%d cost=%s", l.Usage.Source, l.Usage.InputTokens(), l.Usage.OutputTokens(), l.Cost.Source)
+		if l.Cost.Known() {
+			fmt.Fprintf(&b, ":%s", l.Cost.Total)
+		}
+		b.WriteByte('\n')
 	}
 	return b.String()
 }

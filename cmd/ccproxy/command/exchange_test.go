@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/ccproxy/ccproxy/cmd/ccproxy/config"
 	"github.com/ccproxy/ccproxy/gateway/gatewaytest"
+	"github.com/ccproxy/ccproxy/gateway/ledger/store"
 )
 
 var update = flag.Bool("update", false, "write what is observed into testdata as what is expected")
@@ -50,10 +52,11 @@ func playScript(t *testing.T, s *gatewaytest.Script) {
 	if reply.Left {
 		provider.WaitLeft(1)
 	}
-	stop() // flushes telemetry
+	lines := stop() // flushes telemetry
 
 	spans := sink.Spans()
 	checkTrace(t, spans, sink)
+	checkLines(t, lines, spans)
 	mask := newMasker(provider.URL, url)
 	got := map[string]string{
 		"sent":    mask.text(provider.Sent()),
@@ -61,9 +64,10 @@ func playScript(t *testing.T, s *gatewaytest.Script) {
 		"spans":   mask.text(renderSpans(spans)),
 		"metrics": renderMetrics(sink.Metrics()),
 		"logs":    mask.text(renderLogs(sink.Logs())),
+		"ledger":  renderLines(lines),
 	}
 	if *update {
-		for _, section := range []string{"sent", "reply", "spans", "metrics", "logs"} {
+		for _, section := range []string{"sent", "reply", "spans", "metrics", "logs", "ledger"} {
 			s.Set(section, got[section])
 		}
 		if err := s.Save(); err != nil {
@@ -86,8 +90,9 @@ var replyHeaders = []string{
 }
 
 // startForScript starts a gateway with the script's configuration. stop ends
-// it and waits until all telemetry has left.
-func startForScript(t *testing.T, s *gatewaytest.Script, upstream string, sink *gatewaytest.Sink) (url string, stop func()) {
+// it, waits until all telemetry has left, and returns the ledger's lines, oldest
+// first.
+func startForScript(t *testing.T, s *gatewaytest.Script, upstream string, sink *gatewaytest.Sink) (url string, stop func() []*store.Line) {
 	t.Helper()
 	name, ok := s.File("config")
 	if !ok {
@@ -106,7 +111,7 @@ func startForScript(t *testing.T, s *gatewaytest.Script, upstream string, sink *
 
 // startGateway runs a gateway configured by text, exporting to sink; a text with
 // a telemetry section of its own names the sink there, as ${SINK}.
-func startGateway(t *testing.T, text, upstream string, sink *gatewaytest.Sink) (url string, stop func()) {
+func startGateway(t *testing.T, text, upstream string, sink *gatewaytest.Sink) (url string, stop func() []*store.Line) {
 	t.Helper()
 	dir := t.TempDir()
 	path := filepath.Join(dir, "ccproxy.yaml")
@@ -135,11 +140,21 @@ func startGateway(t *testing.T, text, upstream string, sink *gatewaytest.Sink) (
 	done := make(chan error, 1)
 	go func() { done <- srv.Serve(ctx) }()
 	stopped := false
-	stop = func() {
+	stop = func() (lines []*store.Line) {
 		if stopped {
-			return
+			return nil
 		}
 		stopped = true
+		eventually(t, func() bool { return srv.active.Load() == 0 })
+		for l, err := range srv.accounts.store.Lines(t.Context(), store.Filter{}, 0) {
+			if err != nil {
+				t.Error(err)
+				break
+			}
+			kept := *l // l is the store's
+			lines = append(lines, &kept)
+		}
+		slices.Reverse(lines)
 		cancel()
 		select {
 		case err := <-done:
@@ -149,7 +164,8 @@ func startGateway(t *testing.T, text, upstream string, sink *gatewaytest.Sink) (
 		case <-time.After(20 * time.Second):
 			t.Error("the gateway did not stop")
 		}
+		return lines
 	}
-	t.Cleanup(stop)
+	t.Cleanup(func() { stop() })
 	return srv.DataURL(), stop
 }

@@ -118,7 +118,7 @@ func printVerification(w io.Writer, v *verification) error {
 			return err
 		}
 	}
-	took := (time.Duration(v.TookMS) * time.Millisecond).Round(10 * time.Millisecond)
+	took := time.Duration(v.TookMS) * time.Millisecond
 	if v.OK {
 		_, err := fmt.Fprintf(w, "the ledger is sound: %s lines, %s sums and %s journal records read in %s\n",
 			formatCount(v.Lines), formatCount(int64(v.Sums)), formatCount(int64(v.Records)), took)

@@ -53,7 +53,7 @@ func (u usd) short() string {
 	switch {
 	case n == 0 || n >= 1e9:
 		places = 2
-	case n >= 1e5:
+	case n >= 1e7:
 		places = 4
 	}
 	unit := int64(1e9)

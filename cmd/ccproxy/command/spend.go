@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -147,26 +146,25 @@ func printSpend(out io.Writer, r *spendReport, zone *time.Location) error {
 		_, err := fmt.Fprintf(out, "nothing was spent between %s and %s\n", minute(r.Since, zone), minute(r.Until, zone))
 		return err
 	}
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	notional := r.Total.Notional != 0
 	head := []string{strings.ToUpper(r.By), "REQUESTS", "IN", "CACHED", "OUT", "COST"}
 	if notional {
 		head = append(head, "NOTIONAL")
 	}
-	_, _ = fmt.Fprintln(w, strings.Join(append(head, "SHARE", "SAVED"), "\t")+"\t") // the error comes with Flush
+	table := [][]string{append(head, "SHARE", "SAVED")}
 	all := r.Total.Cost + r.Total.Notional
 	row := func(name string, v *spendRow) {
 		cells := []string{name, formatCount(v.Requests), formatCount(v.Tokens.Input + v.Tokens.CacheWrite), formatCount(v.Tokens.CacheRead), formatCount(v.Tokens.Output), v.Cost.short()}
 		if notional {
 			cells = append(cells, v.Notional.short())
 		}
-		_, _ = fmt.Fprintln(w, strings.Join(append(cells, percent(v.Cost+v.Notional, all), savedWords(v.Saving)), "\t")+"\t")
+		table = append(table, append(cells, percent(v.Cost+v.Notional, all), savedWords(v.Saving)))
 	}
 	for i := range r.Rows {
 		row(orElse(r.Rows[i].Name, "(none)"), &r.Rows[i])
 	}
 	row("total", &r.Total)
-	if err := w.Flush(); err != nil {
+	if err := writeTable(out, "", "l"+strings.Repeat("r", len(table[0])-1), table); err != nil {
 		return err
 	}
 	_, err := io.WriteString(out, spendNotes(r, zone))

@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -133,8 +132,8 @@ func printTerms(out io.Writer, v *attemptCost) error {
 	if len(v.Terms) == 0 {
 		return nil
 	}
-	w := tabwriter.NewWriter(out, 0, 0, 1, ' ', tabwriter.AlignRight)
 	entry := v.Terms[0].Entry
+	var rows [][]string
 	for _, t := range v.Terms {
 		name := t.Class
 		if t.Entry != entry {
@@ -143,29 +142,26 @@ func printTerms(out io.Writer, v *attemptCost) error {
 		if t.Schedule != "" {
 			name += " (" + scheduleWords(t.Schedule) + ")"
 		}
-		_, _ = fmt.Fprintf(w, "  \t%s\t  %s\t%s\t%s\t= $%s\t\n", name, formatCount(t.Count), priceWords(&t), factorWords(&t), t.Amount) // the error comes with Flush
+		rows = append(rows, []string{name, formatCount(t.Count), priceWords(&t, v.CostSource), "= $" + t.Amount.String()})
 	}
 	if v.Recomputed != nil {
-		_, _ = fmt.Fprintf(w, "  \ttotal\t\t\t\t= $%s\t\n", v.Recomputed)
+		rows = append(rows, []string{"total", "", "", "= $" + v.Recomputed.String()})
 	}
-	return w.Flush()
+	return writeTable(out, "  ", "lrll", rows)
 }
 
-func priceWords(t *costTerm) string {
+func priceWords(t *costTerm, source string) string {
 	switch {
+	case t.Price == "" && source != names.CostSourceProvider:
+		return "× what passthrough_price says"
 	case t.Price == "":
 		return "× what the provider says it costs"
 	case t.Class == price.ClassNames()[gateway.CostWebSearch]:
 		return "× $" + t.Price + " a call"
+	case t.Num != t.Den:
+		return fmt.Sprintf("× $%s / 1,000,000 × %d/%d", t.Price, t.Num, t.Den)
 	}
 	return "× $" + t.Price + " / 1,000,000"
-}
-
-func factorWords(t *costTerm) string {
-	if t.Num == t.Den {
-		return ""
-	}
-	return fmt.Sprintf("× %d/%d", t.Num, t.Den)
 }
 
 // scheduleWords spells out a price book's tier, such as "priority>200000".
