@@ -12,17 +12,18 @@ import (
 // reach says in which tiers and at which place a request may be served and billed.
 type reach struct {
 	priority, fast, every bool
+	asked                 string // the tier asked for
 	geo                   string
 	anywhere              bool // at the dearest place
 }
 
-// reach returns what an attempt may come to. Cheaper tiers than the standard one, such as flex, may come back as that.
+// reach returns what an attempt may come to. What is asked for in another tier than the standard one may come back as that.
 func (p *Pricer) reach(a *gateway.Attempt, e *Entry) (r reach) {
 	call := &a.Exchange.Call
-	r.geo = call.Geo
-	switch call.ServiceTier {
-	case "", "default", "standard", "standard_only", serviceFlex, serviceBatch, "scale", "DEFAULT", "STANDARD", "FLEX":
-	case servicePriority, "auto", "PRIORITY":
+	r.asked, r.geo = strings.ToLower(call.ServiceTier), call.Geo
+	switch r.asked { // Gemini's are in capitals as well
+	case "", "default", "standard", "standard_only", serviceFlex, serviceBatch, "scale":
+	case servicePriority, "auto":
 		r.priority = true
 	case serviceFast, "ultrafast":
 		r.priority, r.fast = true, true
@@ -71,7 +72,7 @@ func (r *reach) reaches(tier string) bool {
 	case serviceFast:
 		return r.fast || r.every
 	}
-	return r.every
+	return r.every || tier == r.asked
 }
 
 // dearest sets the rates: of all schedules that a prompt of up to input tokens may be billed by, and of the classes that the
@@ -96,14 +97,11 @@ func (q *request) dearest(input int64, r reach) {
 	}
 }
 
-// place returns the factor of the place a request may be served at.
+// place returns the factor of the place a request may be served at: that asked for, if it is dearer, or the dearest.
 func (q *request) place(r reach) scale {
-	s := q.e.place(unscaled, r.geo)
-	if !r.anywhere {
-		return s
-	}
+	s := unscaled
 	for _, f := range q.e.Factors {
-		if strings.HasPrefix(f.Name, geoPrefix) && uint64(f.Num)*s.den > uint64(f.Den)*s.num {
+		if region, geo := strings.CutPrefix(f.Name, geoPrefix); geo && (r.anywhere || region == r.geo) && uint64(f.Num)*s.den > uint64(f.Den)*s.num {
 			s = unscaled.times(f)
 		}
 	}

@@ -47,4 +47,3 @@ func containsAny(s string, parts ...string) bool {
 	}
 	return false
 }
-
