@@ -110,6 +110,10 @@ type Pricer interface {
 	// Bound returns the most a can cost, from what is sent; a.Body is final. For
 	// opaque calls it is what the configuration says that they cost.
 	Bound(a *Attempt) Bound
+	// Complete fills in what the usage of a lacks that may be billed, once,
+	// before Price: what a stream that was cut had generated, or the prompt of a
+	// request that came to no answer. The usage's source says so.
+	Complete(a *Attempt)
 	// Accrued returns what a has cost so far: what its provider has reported and
 	// what has been seen, whichever is more. a.Bound is set. It is called with
 	// each event of a stream.

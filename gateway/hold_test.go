@@ -105,6 +105,11 @@ func (penny) Baseline(*gateway.Attempt) (gateway.NanoUSD, bool) { return 0, fals
 func (penny) Bound(*gateway.Attempt) gateway.Bound {
 	return gateway.Bound{Input: 1, Status: names.PriceStatusExact, Billing: names.CostBillingMetered}
 }
+func (penny) Complete(a *gateway.Attempt) {
+	if u := &a.Result.Usage; u.Source == "" {
+		u.Input, u.Source = int64(len(a.Body)), names.UsageSourceEstimated
+	}
+}
 func (penny) Accrued(a *gateway.Attempt) gateway.NanoUSD {
 	return gateway.NanoUSD(a.Result.OutputBytes)
 }

@@ -43,22 +43,32 @@ func (g *Gateway) settle(ctx context.Context, a *Attempt) {
 }
 
 // estimateUsage counts what a provider did not report, flagged as estimated:
-// for an answer without usage, and for sends that may have been billed although
-// nothing came of them.
+// for an answer without usage or cut short, and for sends that may have been
+// billed although nothing came of them.
 func (a *Attempt) estimateUsage() {
 	u, x := &a.Result.Usage, a.Exchange
-	sends := int64(a.doubts)
-	if u.Source == "" && (a.answered() || a.inDoubt()) {
-		sends++
-	}
-	if sends == 0 || x.Call.Operation == "" {
+	if !x.pays() {
 		return
 	}
-	u.Input += sends * tokens.Estimate(a.Body, jsonscan.Root(a.Body), tokens.All).Tokens
-	if u.Source == "" {
-		u.Output = (a.Result.OutputBytes + 3) / 4
+	if a.answered() || a.inDoubt() {
+		if p := x.Snapshot.Pricer; p != nil {
+			p.Complete(a)
+		} else if u.Source == "" && x.Call.Operation != "" {
+			u.Input, u.Output, u.Source = a.promptTokens(), (a.Result.OutputBytes+3)/4, names.UsageSourceEstimated
+		}
 	}
-	u.Source = names.UsageSourceEstimated
+	if a.doubts > 0 && x.Call.Operation != "" {
+		u.Input += int64(a.doubts) * a.promptTokens()
+		u.Source = names.UsageSourceEstimated
+	}
+}
+
+// promptTokens is the estimate of what is sent.
+func (a *Attempt) promptTokens() int64 {
+	if a.Bound.InputTokens > 0 {
+		return a.Bound.InputTokens
+	}
+	return tokens.Estimate(a.Body, jsonscan.Root(a.Body), tokens.All).Tokens
 }
 
 // analyse says whether the routing decision served (TELEMETRY §3): the routed

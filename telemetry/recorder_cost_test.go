@@ -32,6 +32,8 @@ func (f fixed) Price(*gateway.Attempt) gateway.Cost {
 
 func (f fixed) Bound(*gateway.Attempt) gateway.Bound { return gateway.Bound{Status: f.status} }
 
+func (fixed) Complete(*gateway.Attempt) {}
+
 func (fixed) Accrued(*gateway.Attempt) gateway.NanoUSD { return 0 }
 
 func (fixed) Baseline(*gateway.Attempt) (gateway.NanoUSD, bool) { return 1e9, true }

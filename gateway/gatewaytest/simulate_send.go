@@ -1,6 +1,7 @@
 package gatewaytest
 
 import (
+	"bytes"
 	"compress/gzip"
 	"net"
 	"net/http"
@@ -17,6 +18,41 @@ type reply struct {
 	fail   []byte   // the dialect's error event, framed
 	close  []byte   // what a cut stream still needs to be well-formed JSON after fail
 	usage  Usage    // billed when all of it is sent
+	deltas []int    // of the events so far, those that carry generated text; see weigh
+}
+
+// weigh counts the events that carry something generated: a stream that is cut
+// is billed for those that were sent.
+func (out *reply) weigh() {
+	out.deltas = make([]int, len(out.events))
+	n := 0
+	for i, e := range out.events {
+		if generates(e) {
+			n++
+		}
+		out.deltas[i] = n
+	}
+}
+
+// generates reports whether an event carries output, in whichever dialect.
+func generates(event []byte) bool {
+	for _, mark := range [...]string{`"text_delta"`, `"thinking_delta"`, `"input_json_delta"`, `.delta"`, `"delta":{"content":`, `"delta":{"tool_calls"`, `"parts":[{"`, `"choices":[{"text":`} {
+		if bytes.Contains(event, []byte(mark)) {
+			return true
+		}
+	}
+	return false
+}
+
+// billed is what so many of the events cost.
+func (out *reply) billed(events int) Usage {
+	switch {
+	case events >= len(out.events):
+		return out.usage
+	case events == 0:
+		return out.usage.share(0, 1)
+	}
+	return out.usage.share(out.deltas[events-1], max(1, out.deltas[len(out.deltas)-1]))
 }
 
 func (out *reply) size() int {
@@ -128,11 +164,11 @@ func (c *conversation) stream(out *reply, step Step) {
 		if !c.putEvent(e, step.Chunk) {
 			return
 		}
-		c.usage = out.usage.share(i+1, len(out.events))
+		c.usage = out.billed(i + 1)
 	}
 	// A cut beyond the end leaves the answer whole.
 	if step.Cut != CutNone && step.CutAfter < len(out.events) {
-		c.usage = out.usage.share(len(events), len(out.events))
+		c.usage = out.billed(len(events))
 		c.cut(step, out)
 		return
 	}

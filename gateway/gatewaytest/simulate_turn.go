@@ -40,6 +40,7 @@ func render(a *ask, step Step, usage Usage) *reply {
 	if out.events == nil && step.Big > 0 {
 		out.body = pad(a, t, step)
 	}
+	out.weigh()
 	return out
 }
 
