@@ -39,10 +39,10 @@ type accounts struct {
 }
 
 // openAccounts opens the keys and the ledger in the storage directory, which is locked, with the budgets of cfg and of the
-// keys in force.
-func openAccounts(ctx context.Context, s *storage, cfg *config.Config, log *slog.Logger) (*accounts, error) {
+// keys in force. allowed is asked, before the ledger is opened, whether there may be keys or none; nil: either.
+func openAccounts(ctx context.Context, s *storage, cfg *config.Config, allowed func(keys bool) error, log *slog.Logger) (*accounts, error) {
 	m := newAccounts(s, log)
-	if err := m.open(ctx, s, cfg); err != nil {
+	if err := m.open(ctx, s, cfg, allowed); err != nil {
 		return nil, errors.Join(err, m.close(ctx))
 	}
 	return m, nil
@@ -71,10 +71,15 @@ func newAccounts(s *storage, log *slog.Logger) *accounts {
 	return &accounts{dir: s.dir, log: log}
 }
 
-func (m *accounts) open(ctx context.Context, s *storage, cfg *config.Config) error {
+func (m *accounts) open(ctx context.Context, s *storage, cfg *config.Config, allowed func(keys bool) error) error {
 	early := m.openCallers(ctx, s, true)
 	if early == nil && m.callers != nil {
 		early = m.configureCallers(cfg)
+	}
+	if early == nil && allowed != nil {
+		if err := allowed(m.anyKey(cfg)); err != nil {
+			return err
+		}
 	}
 	settings, err := m.settings(cfg)
 	if err != nil {
@@ -257,7 +262,7 @@ func (m *accounts) configureCallers(cfg *config.Config) error {
 
 // anyKey reports whether there is a key under cfg, so that callers need one. A revoked one counts.
 func (m *accounts) anyKey(cfg *config.Config) bool {
-	return len(cfg.Keys) > 0 || slices.ContainsFunc(m.callers.List(), func(r caller.Record) bool { return r.Source == caller.SourceStore })
+	return len(cfg.Keys) > 0 || m.callers != nil && slices.ContainsFunc(m.callers.List(), func(r caller.Record) bool { return r.Source == caller.SourceStore })
 }
 
 // fileKeys are the keys and teams of a configuration.
@@ -425,7 +430,7 @@ func forBudgets(ctx context.Context, a *app, s *storage) (*accounts, error) {
 	if err != nil {
 		return nil, err
 	}
-	return openAccounts(ctx, s, cfg, nil)
+	return openAccounts(ctx, s, cfg, nil, nil)
 }
 
 // openLocal opens the storage directory dir in this process.

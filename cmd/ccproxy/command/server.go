@@ -10,7 +10,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -123,24 +122,18 @@ func (s *server) start(ctx context.Context, cfg *config.Config, listen, adminLis
 	if err != nil {
 		return err
 	}
-	dir := orElse(s.opt.Storage, cfg.Storage.Path)
-	if err := checkOpen(cfg, listen, len(cfg.Keys) > 0 || exists(filepath.Join(dir, ledgerName))); err != nil {
-		return err // where no ledger is there is no key either
-	}
-	if s.storage, err = openStorage(dir); err != nil {
+	if s.storage, err = openStorage(orElse(s.opt.Storage, cfg.Storage.Path)); err != nil {
 		return err
 	}
 	pepper, err := s.storage.pepper()
 	if err != nil {
 		return err
 	}
-	if s.accounts, err = openAccounts(ctx, s.storage, cfg, s.log); err != nil {
+	allowed := func(keys bool) error { return checkOpen(cfg, listen, keys) }
+	if s.accounts, err = openAccounts(ctx, s.storage, cfg, allowed, s.log); err != nil {
 		return err
 	}
 	s.wiring.attach(s.accounts, snapshot)
-	if err := checkOpen(cfg, listen, s.accounts.anyKey(cfg)); err != nil {
-		return err
-	}
 	if s.telemetry, err = telemetry.Start(ctx, withPlumbing(tc, s.opt.SpanProcessors, s.log, s.opt.Console)); err != nil {
 		return err
 	}
