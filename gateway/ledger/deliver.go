@@ -158,8 +158,8 @@ func (l *Ledger) round(ctx context.Context) time.Duration {
 	return l.nextDue(ctx)
 }
 
-// post delivers messages to one webhook, until one fails in a way that the
-// others would share.
+// post delivers messages to one webhook. Once it fails in a way that the others
+// would share, they wait as well.
 func (l *Ledger) post(ctx context.Context, w *Webhook, messages []store.Message) {
 	for i := range messages {
 		m := &messages[i]
@@ -176,30 +176,35 @@ func (l *Ledger) post(ctx context.Context, w *Webhook, messages []store.Message)
 			l.noted(ctx, l.store.DoneMessage(ctx, m.ID))
 			continue
 		}
-		if l.postpone(ctx, m, err) {
+		if next, shared := l.postpone(ctx, m, err); shared {
+			for _, other := range messages[i+1:] {
+				l.noted(ctx, l.store.RetryMessage(ctx, other.ID, next, err.Error()))
+			}
 			return
 		}
 	}
 }
 
 // postpone has a message tried again later, unless that has gone on for too
-// long. It reports whether the webhook should be left alone for now.
-func (l *Ledger) postpone(ctx context.Context, m *store.Message, cause error) bool {
+// long. It returns when the webhook may be tried again, and whether other
+// messages would have failed like this one.
+func (l *Ledger) postpone(ctx context.Context, m *store.Message, cause error) (next time.Time, shared bool) {
 	var answer *answerError
 	now, pause, hopeless := l.clock.Wall(), backoff(m.Attempts), false
 	if errors.As(cause, &answer) {
 		pause, hopeless = max(pause, answer.after), answer.hopeless()
 	}
-	if hopeless && m.Attempts+1 >= hopelessTries || now.Add(pause).Sub(m.Created) > giveUpAfter {
+	next = now.Add(pause)
+	if hopeless && m.Attempts+1 >= hopelessTries || next.Sub(m.Created) > giveUpAfter {
 		l.log.ErrorContext(ctx, "an alert could not be delivered and is given up", "webhook", m.Webhook, "event_id", m.ID, "attempts", m.Attempts+1, "error", cause)
 		l.noted(ctx, l.store.FailedMessage(ctx, m.ID, cause.Error()))
-		return !hopeless
+		return next, !hopeless
 	}
 	if m.Attempts == 0 {
 		l.log.WarnContext(ctx, "an alert could not be delivered; it is tried again", "webhook", m.Webhook, "event_id", m.ID, "error", cause)
 	}
-	l.noted(ctx, l.store.RetryMessage(ctx, m.ID, now.Add(pause), cause.Error()))
-	return !hopeless
+	l.noted(ctx, l.store.RetryMessage(ctx, m.ID, next, cause.Error()))
+	return next, !hopeless
 }
 
 // noted hears what became of a change of the outbox. One that did not work has
