@@ -81,6 +81,11 @@ func happened(spans []treeSpan) string {
 	add(modelsOf(server))
 	add(totalUsage(spans).String())
 	add(spendingOf(spans).String())
+	for i := range spans {
+		for _, alert := range spans[i].Alerts {
+			add(alert)
+		}
+	}
 	add(formatDuration(server.duration()))
 	if n := server.number(names.KeyAttempts); n > 0 {
 		add(plural(n, "attempt"))

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+
+	"github.com/google/uuid"
 )
 
 // scene is one request of the story.
@@ -28,7 +30,7 @@ const fillerWords = "The quick brown fox jumps over the lazy dog. "
 // story is the demonstration's traffic. What a provider does of its own accord, such as failing, is asked of the
 // simulated one in the header X-Simulate, which the gateway passes on as it does any header it does not know.
 func story() []scene {
-	return slicesOf(anthropicScenes(), otherScenes(), troubledScenes())
+	return slicesOf(anthropicScenes(), otherScenes(), budgetScenes(), troubledScenes())
 }
 
 func slicesOf(lists ...[]scene) []scene {
@@ -73,6 +75,21 @@ func otherScenes() []scene {
 		{title: "Gemini, streamed", path: "/v1beta/models/gemini-3.5-flash:streamGenerateContent?alt=sse", want: 200, label: "default",
 			header: behave("event_delay=6ms"), note: countEvents,
 			body: `{"contents":[{"role":"user","parts":[{"text":"Why is the sea salty?"}]}]}`},
+	}
+}
+
+// budgetScenes are the turns of one coding session, which may spend five cents. Each story is a session of its own.
+func budgetScenes() []scene {
+	const path = "/v1/messages"
+	session := "demo-" + uuid.NewString()
+	turn := func(words string) http.Header {
+		return http.Header{"X-Simulate": {words}, "X-Session-Id": {session}}
+	}
+	return []scene{
+		{title: "A session with five cents: a long answer, by a cheaper model than it names", path: path, want: 200, label: "default", header: turn("events=255,event_bytes=64"),
+			body: demoMessage{Model: "claude-opus-4-1", Messages: say("Write the whole module.")}.json()},
+		{title: "The session asks for as much again: its budget refuses", path: path, want: 429, label: "default", header: turn(""), note: refusal,
+			body: demoMessage{Model: "claude-opus-4-1", Messages: say("Now write the tests.")}.json()},
 	}
 }
 
@@ -150,6 +167,17 @@ func toolUsed(r demoReply) string {
 		return "stops for tool_use"
 	}
 	return ""
+}
+
+// refusal is what the client is told in place of an answer.
+func refusal(r demoReply) string {
+	var said struct {
+		Error struct{ Message string }
+	}
+	if json.Unmarshal([]byte(r.body), &said) != nil {
+		return ""
+	}
+	return said.Error.Message
 }
 
 func hiddenUsage(r demoReply) string {

@@ -1,12 +1,15 @@
 package command
 
 import (
+	"fmt"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
+
+	"github.com/ccproxy/ccproxy/telemetry/names"
 )
 
 // treeSpan is what a tree shows of one span, wherever the span was kept.
@@ -17,6 +20,7 @@ type treeSpan struct {
 	Start, End time.Time
 	Error      bool     // status Error
 	Links      []string // ids of the spans linked to
+	Alerts     []string // budget alerts, in words
 	Attributes map[attribute.Key]attribute.Value
 }
 
@@ -32,10 +36,35 @@ func treeSpanOf(s sdktrace.ReadOnlySpan) treeSpan {
 	for _, l := range s.Links() {
 		out.Links = append(out.Links, l.SpanContext.SpanID().String())
 	}
+	for _, e := range s.Events() {
+		if e.Name == names.SpanEventBudgetAlert {
+			out.Alerts = append(out.Alerts, alertWords(e.Attributes))
+		}
+	}
 	for _, kv := range s.Attributes() {
 		out.Attributes[kv.Key] = kv.Value
 	}
 	return out
+}
+
+// alertWords says which alert an event on a span is.
+func alertWords(attrs []attribute.KeyValue) string {
+	set := attribute.NewSet(attrs...)
+	value := func(k attribute.Key) attribute.Value {
+		v, _ := set.Value(k)
+		return v
+	}
+	budget := "budget " + value(names.KeyBudgetName).AsString()
+	switch kind := value(names.KeyBudgetAlertType).AsString(); kind {
+	case names.AlertThresholdCrossed:
+		return fmt.Sprintf("%s: %.0f %% crossed", budget, 100*value(names.KeyBudgetThreshold).AsFloat64())
+	case names.AlertBudgetCrossed:
+		return budget + ": spent"
+	case names.AlertUnpricedRequest:
+		return "no price of its own: " + value(names.KeyModelRouted).AsString()
+	default:
+		return budget + ": " + kind
+	}
 }
 
 // duration is how long the span took.
