@@ -451,5 +451,8 @@ func (u *upstream) readError(resp *http.Response) *Error {
 	if e.Status == 0 {
 		e.Status = resp.StatusCode
 	}
+	if e.RetryAfter == 0 && e.Type == names.ErrorRateLimitExceeded {
+		e.RetryAfter = limitReset(resp.Header)
+	}
 	return e
 }

@@ -3,9 +3,6 @@ package gateway
 import (
 	"errors"
 	"fmt"
-	"net/http"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/ccproxy/ccproxy/telemetry/names"
@@ -54,39 +51,6 @@ func AsError(err error) *Error {
 		return e
 	}
 	return &Error{Type: names.ErrorOther, Origin: names.ErrorOriginGateway, Status: 500, Message: "internal error", Err: err}
-}
-
-// maxRetryAfter is the longest hint that is believed.
-const maxRetryAfter = time.Hour
-
-// RetryAfter reads when a provider wants to be asked again: retry-after-ms,
-// else Retry-After in seconds or as a date (RFC 9110 §10.2.3). 0 when it does
-// not say, or nonsense; an hour at most.
-func RetryAfter(h http.Header) time.Duration {
-	if d := RetryDelay(h.Get("Retry-After-Ms"), time.Millisecond); d > 0 {
-		return d
-	}
-	v := h.Get("Retry-After")
-	if d := RetryDelay(v, time.Second); d > 0 {
-		return d
-	}
-	if t, err := http.ParseTime(v); err == nil {
-		return min(max(time.Until(t), 0), maxRetryAfter)
-	}
-	return 0
-}
-
-// RetryDelay returns the number v as that many units, an hour at most; 0 when v
-// is no positive number.
-func RetryDelay(v string, unit time.Duration) time.Duration {
-	f, err := strconv.ParseFloat(strings.TrimSpace(v), 64)
-	if err != nil || !(f > 0) { // not a number compares false
-		return 0
-	}
-	if f >= float64(maxRetryAfter/unit) {
-		return maxRetryAfter
-	}
-	return time.Duration(f * float64(unit))
 }
 
 // fallbackReason says for which reason another target may be tried after e:

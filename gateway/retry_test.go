@@ -357,7 +357,7 @@ func (p *closing) serve(c net.Conn) {
 }
 
 func TestU19IdleConnectionRace(t *testing.T) {
-	const n = 2000
+	const n = 1000
 	for name, drop := range map[string]func(net.Conn){
 		"closed": func(net.Conn) {},
 		"reset": func(c net.Conn) {

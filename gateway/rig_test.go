@@ -368,3 +368,11 @@ func (e *ending) hookFailures() []string {
 	defer e.mu.Unlock()
 	return append([]string(nil), e.failed...)
 }
+
+// startUpstream serves h until the test ends and returns its address.
+func startUpstream(t *testing.T, h http.Handler) string {
+	t.Helper()
+	srv := httptest.NewServer(h)
+	t.Cleanup(srv.Close)
+	return srv.URL
+}

@@ -11,6 +11,7 @@ import (
 	"net/http/httptrace"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -258,6 +259,9 @@ func sendErrorType(ctx context.Context, err error) string {
 func neverSent(err error) bool {
 	var op *net.OpError
 	if errors.As(err, &op) && op.Op == "dial" {
+		return true
+	}
+	if strings.Contains(err.Error(), "TLS handshake timeout") { // net/http has no name for it
 		return true
 	}
 	t := sendErrorType(context.Background(), err)
