@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -263,6 +264,20 @@ func (m *accounts) configureCallers(cfg *config.Config) error {
 // anyKey reports whether there is a key under cfg, so that callers need one. A revoked one counts.
 func (m *accounts) anyKey(cfg *config.Config) bool {
 	return len(cfg.Keys) > 0 || m.callers != nil && slices.ContainsFunc(m.callers.List(), func(r caller.Record) bool { return r.Source == caller.SourceStore })
+}
+
+// oddities lists budgets of keys that are not there, in the file or made by command.
+func (m *accounts) oddities(cfg *config.Config) []string {
+	var out []string
+	for _, b := range cfg.Budgets.List {
+		if b.Scope != "key" || strings.Contains(b.Match, "*") {
+			continue
+		}
+		if _, err := m.callers.Show(b.Match); err != nil {
+			out = append(out, fmt.Sprintf("budget %q: there is no key %q; nothing counts towards it until there is", b.Name, b.Match))
+		}
+	}
+	return out
 }
 
 // fileKeys are the keys and teams of a configuration.

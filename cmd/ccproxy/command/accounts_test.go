@@ -465,3 +465,21 @@ func TestDamagedLedgerIsRefusedVerifiedAndRepaired(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestBudgetsThatNothingCountsTowardsAreWarnedOf(t *testing.T) {
+	r := newRig(t, priced+`
+keys: [ { name: alice, key: `+aliceKey+` } ]
+budgets:
+  - { name: a, scope: key, match: alice, limit: 1, window: day }
+  - { name: b, scope: key, match: someone-else, limit: 1, window: day }
+  - { name: c, scope: model, match: claude-sonnet-5, limit: 1, window: day }
+  - { name: d, scope: model, match: claude-sonet-5, limit: 1, window: day }
+  - { name: e, scope: model, match: "nothing-*", limit: 1, window: day }
+`)
+	log := r.log.String()
+	for name, want := range map[string]bool{"a": false, "b": true, "c": false, "d": true, "e": false} {
+		if got := strings.Contains(log, `budget \"`+name+`\": `); got != want {
+			t.Errorf("budget %s: warned %v, want %v: %s", name, got, want, log)
+		}
+	}
+}

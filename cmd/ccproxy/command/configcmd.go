@@ -8,8 +8,6 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-
-	"github.com/ccproxy/ccproxy/gateway/route"
 )
 
 func configCommand(a *app) *cobra.Command {
@@ -75,7 +73,7 @@ func (a *app) checkConfig() error {
 	if err != nil {
 		return a.refused(err)
 	}
-	for _, text := range oddities(cfg, snapshot.Router.(*route.Router)) {
+	for _, text := range oddities(cfg, snapshot) {
 		a.note("warning: " + text)
 	}
 	if err := checkOpen(cfg, cfg.Server.Listen, len(cfg.Keys) > 0); err != nil {

@@ -16,7 +16,12 @@ import (
 	"testing"
 	"time"
 
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+
+	"github.com/ccproxy/ccproxy/gateway"
 	"github.com/ccproxy/ccproxy/gateway/gatewaytest"
+	"github.com/ccproxy/ccproxy/hooks"
+	"github.com/ccproxy/ccproxy/telemetry/names"
 )
 
 // What the money has to stand (the issue's measures), through real sockets. The numbers here fit a test run of minutes;
@@ -162,7 +167,7 @@ providers:
   anthropic: { base_url: "UPSTREAM" }
   openai: { base_url: "UPSTREAM/v1" }
   gemini: { base_url: "UPSTREAM" }
-limits: { retry_budget: 0.0001 }
+timeouts: { idle: 300ms, upstream_headers: 300ms, upstream_stream: 300ms }
 budgets:
   - { name: all, scope: global, limit: 1000000, window: month }
   - { name: models, scope: model, match: "*", limit: 1000000, window: day }
@@ -175,7 +180,7 @@ var mixed = []struct {
 	leave bool
 }{
 	{"", 50, false}, {"events=12", 20, false}, {"status=400", 4, false}, {"status=429", 4, false}, {"status=500", 4, false}, {"hangup", 2, false},
-	{"events=20,reset_after=9", 3, false}, {"events=20,truncate_after=7", 3, false}, {"events=20,error_after=6", 3, false}, {"events=40,event_delay=1ms", 7, true},
+	{"delay=1s", 1, false}, {"events=20,stall_after=8", 1, false}, {"events=20,reset_after=9", 1, false}, {"events=20,truncate_after=7", 3, false}, {"events=20,error_after=6", 3, false}, {"events=40,event_delay=1ms", 7, true},
 }
 
 func pick() (step string, leave bool) {
@@ -188,10 +193,53 @@ func pick() (step string, leave bool) {
 	return "", false
 }
 
-// TestMixedTrafficLeavesNoHoldAndOneSum sends requests that end in every way, in all dialects. Afterwards nothing is held,
-// nobody was refused, and ledger, budgets and metrics agree to the last nano-dollar.
+// costOnSpans adds up what spans say that generations cost.
+type costOnSpans struct {
+	mu  sync.Mutex
+	sum float64
+}
+
+func (c *costOnSpans) OnStart(context.Context, sdktrace.ReadWriteSpan) {}
+func (c *costOnSpans) OnEnd(s sdktrace.ReadOnlySpan) {
+	for _, kv := range s.Attributes() {
+		if kv.Key == names.KeyGenAIUsageCost {
+			c.mu.Lock()
+			c.sum += kv.Value.AsFloat64()
+			c.mu.Unlock()
+		}
+	}
+}
+func (c *costOnSpans) Shutdown(context.Context) error   { return nil }
+func (c *costOnSpans) ForceFlush(context.Context) error { return nil }
+
+// clumsy is a hook that panics now and then, in every phase.
+func clumsy(map[string]any) (gateway.Hook, error) {
+	fall := func() error {
+		if rand.IntN(300) == 0 {
+			panic("a hook stumbles")
+		}
+		return nil
+	}
+	return gateway.HookFunc("clumsy", func(context.Context, *gateway.Exchange) (gateway.Phases, error) {
+		return gateway.Phases{
+			Attempt:  func(context.Context, *gateway.Attempt) error { return fall() },
+			Response: func(context.Context, *gateway.Attempt) error { return fall() },
+			Event:    func(context.Context, *gateway.Event) error { return fall() },
+			Settle:   func(context.Context, *gateway.Attempt) error { return fall() },
+			End:      func(context.Context, *gateway.Exchange) error { return fall() },
+		}, fall()
+	}), nil
+}
+
+// TestMixedTrafficLeavesNoHoldAndOneSum sends requests that end in every way, in all dialects, past a hook that panics.
+// Afterwards nothing is held, nobody was refused, and ledger, budgets, metrics and spans agree, with each other to the
+// nano-dollar and with what the provider billed as far as it can be known.
 func TestMixedTrafficLeavesNoHoldAndOneSum(t *testing.T) {
-	r := newRig(t, measured)
+	spans := &costOnSpans{}
+	r := newRigWith(t, measured, func(o *serverOptions) {
+		o.SpanProcessors = append(o.SpanProcessors, spans)
+		o.Hooks = map[string]hooks.Constructor{"clumsy": clumsy}
+	})
 	calls := []struct{ path, body string }{
 		{"/v1/messages", `{"model":"claude-sonnet-5","max_tokens":512,"stream":%v,"messages":[{"role":"user","content":"hello there"}]}`},
 		{"/v1/chat/completions", `{"model":"gpt-5.5","stream":%v,"messages":[{"role":"user","content":"hello there"}]}`},
@@ -228,7 +276,19 @@ func TestMixedTrafficLeavesNoHoldAndOneSum(t *testing.T) {
 	if n := refused.Load(); n > 0 {
 		t.Errorf("%d requests were refused, though no budget is near its limit", n)
 	}
-	r.sumsAgree()
+	total := r.sumsAgree()
+	if want := float64(total.Cost) / 1e9; spans.sum < want-1e-6 || spans.sum > want+1e-6 {
+		t.Errorf("the spans add up to %.9f, the ledger to %.9f", spans.sum, want)
+	}
+	var billed gatewaytest.Usage
+	for _, u := range r.provider.Billed() {
+		billed = billed.Add(u)
+	}
+	off := float64(total.Tokens.Output)/float64(billed.Output) - 1
+	t.Logf("%d attempts, %v; output: %d tokens in the ledger, %d billed, %+.2f %%; %d attempts estimated", total.Attempts, total.Cost, total.Tokens.Output, billed.Output, 100*off, total.Estimated)
+	if off < -0.05 || off > 0.05 {
+		t.Errorf("the ledger is %.1f %% off what was billed, want at most 5", 100*off)
+	}
 }
 
 func askMixed(client *http.Client, url, body, step string, leave bool) int {
@@ -253,7 +313,7 @@ func askMixed(client *http.Client, url, body, step string, leave bool) int {
 }
 
 // sumsAgree compares the ledger with the budgets and with the metrics.
-func (r *rig) sumsAgree() {
+func (r *rig) sumsAgree() spendRow {
 	r.t.Helper()
 	var spend spendReport
 	r.get("/api/spend", &spend)
@@ -278,6 +338,7 @@ func (r *rig) sumsAgree() {
 	if spend.Total.Unpriced > 0 {
 		r.t.Errorf("%d attempts have no price", spend.Total.Unpriced)
 	}
+	return spend.Total
 }
 
 // TestC01ClientsThatLeaveStillPay: streams end at random points. Each has a line, and all lines add up to what the provider

@@ -13,6 +13,7 @@ import (
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/ccproxy/ccproxy/cmd/ccproxy/config"
+	"github.com/ccproxy/ccproxy/gateway"
 	"github.com/ccproxy/ccproxy/gateway/route"
 	"github.com/ccproxy/ccproxy/telemetry/names"
 )
@@ -155,10 +156,16 @@ func needsRestart(old, now *config.Config) []string {
 	return keys
 }
 
-// oddities lists what is odd about a configuration that is valid: what is not served, and what the router finds.
-func oddities(cfg *config.Config, r *route.Router) []string {
+// oddities lists what is odd about a configuration that is valid: what is not served, what the router finds, and budgets
+// that nothing may count towards.
+func oddities(cfg *config.Config, s *gateway.Snapshot) []string {
 	out := unserved(cfg)
-	for _, text := range r.Warnings() {
+	for _, b := range cfg.Budgets.List {
+		if b.Scope == "model" && !strings.Contains(b.Match, "*") && knownModel(s, b.Match) == names.ErrorOther {
+			out = append(out, fmt.Sprintf("budget %q: no target and no price is of a model %q; nothing may count towards it", b.Name, b.Match))
+		}
+	}
+	for _, text := range s.Router.(*route.Router).Warnings() {
 		// Labels without an entry are the loader's, which knows the line.
 		if !strings.HasPrefix(text, "rule ") {
 			out = append(out, text)

@@ -22,7 +22,6 @@ import (
 
 	"github.com/ccproxy/ccproxy/cmd/ccproxy/config"
 	"github.com/ccproxy/ccproxy/gateway"
-	"github.com/ccproxy/ccproxy/gateway/route"
 	"github.com/ccproxy/ccproxy/hooks"
 	"github.com/ccproxy/ccproxy/telemetry"
 )
@@ -279,7 +278,7 @@ func (s *server) warn(cfg *config.Config, listen string) {
 	if s.adminPort != nil && !config.Loopback(s.adminPort.Addr().String()) {
 		s.log.Warn("other machines can reach the admin port: metrics are open, the rest wants the token", slog.String("address", s.adminPort.Addr().String()))
 	}
-	for _, text := range oddities(cfg, s.gateway.Snapshot().Router.(*route.Router)) {
+	for _, text := range append(oddities(cfg, s.gateway.Snapshot()), s.accounts.oddities(cfg)...) {
 		s.log.Warn("configuration", slog.String("warning", text))
 	}
 }

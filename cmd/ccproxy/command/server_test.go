@@ -45,6 +45,12 @@ const anthropicOnly = "providers: { anthropic: { base_url: \"UPSTREAM\" } }\n"
 // newRig starts a gateway by the configuration text, in which UPSTREAM is the provider's URL.
 func newRig(t *testing.T, text string) *rig {
 	t.Helper()
+	return newRigWith(t, text, func(*serverOptions) {})
+}
+
+// newRigWith is newRig with edited options.
+func newRigWith(t *testing.T, text string, edit func(*serverOptions)) *rig {
+	t.Helper()
 	r := &rig{t: t, provider: gatewaytest.NewProvider(gatewaytest.ProviderOptions{}), path: filepath.Join(t.TempDir(), "ccproxy.yaml"), log: &syncBuffer{}}
 	upstream := httptest.NewServer(r.provider)
 	r.upstream, r.stopUpstream = upstream.URL, upstream.Close
@@ -54,6 +60,7 @@ func newRig(t *testing.T, text string) *rig {
 	opt := onFreePorts(t)
 	opt.Log = slog.New(slog.NewTextHandler(r.log, nil))
 	opt.Path, opt.Load = r.path, r.load
+	edit(&opt)
 	cfg, err := r.load()
 	if err != nil {
 		t.Fatal(err)

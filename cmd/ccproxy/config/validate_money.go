@@ -237,7 +237,7 @@ func (d *decoder) matches(c *Config, path string, b Budget) {
 			known = append(known, p.Name)
 		}
 	case "label":
-		known = append(c.modelNames(), "default")
+		known = append(c.modelNames(), "default", "moderation")
 		for _, r := range c.CCProxy.Rules {
 			known = append(known, r.Name)
 		}
