@@ -2,7 +2,11 @@
 // exact arithmetic.
 //
 //	Book (prices.txt) ┐
-//	overrides         ┴ Pricer → Cost of an attempt, and its baseline
+//	overrides         ┴ Pricer → bound, cost so far, cost and baseline of an attempt
+//
+// A Pricer also says what a request can cost at most (Bound), what a stream has cost so far (Accrued), and what of a usage
+// nobody reported (Complete), which it learns from the answers whose usage was. A cost keeps the text of the entry it was
+// worked out by, from which Explain works it out again, term by term.
 //
 // Prices are whole pico-dollars per token (or per call), which is micro-dollars per million tokens; amounts are whole
 // nano-dollars. Each class of a cost is tokens × price, rounded up; the total is the sum of the classes. No float is

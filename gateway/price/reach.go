@@ -156,7 +156,7 @@ func (q *request) writes() (write, hour bool) {
 	if !q.e.writeDearer || family == "gemini" {
 		return false, false
 	}
-	if write = family == "openai" || bytes.Contains(body, []byte("cache_control")); write && q.e.hourDearer {
+	if write = family == "openai" || caches(body); write && q.e.hourDearer {
 		hour = bytes.Contains(body, []byte(`1h"`)) || family == "openai" && bytes.Contains(body, []byte(`12h"`))
 	}
 	if (!write || !hour && q.e.hourDearer) && hidesWords(body) {
@@ -165,23 +165,38 @@ func (q *request) writes() (write, hour bool) {
 	return write, hour
 }
 
-// hidesWords reports whether a letter, a digit or an underscore is written as an escape, as no JSON library does: a search for
-// a word may miss it then.
-func hidesWords(body []byte) bool {
-	for i := 0; ; {
-		n := bytes.Index(body[i:], []byte(`\u00`))
-		if n < 0 || i+n+6 > len(body) {
+// caches reports whether cache_control stands in the body. The search is for the part of it that begins with a rare letter.
+func caches(body []byte) bool {
+	const before, rare = "cache", "_control"
+	for i := 0; ; i += len(rare) {
+		n := bytes.Index(body[i:], []byte(rare))
+		if n < 0 {
 			return false
 		}
-		i += n
-		slashes := 0
-		for i-slashes >= 0 && body[i-slashes] == '\\' {
-			slashes++
-		}
-		if slashes%2 == 1 && isWord(body[i+4], body[i+5]) {
+		if i += n; bytes.HasSuffix(body[:i], []byte(before)) {
 			return true
 		}
-		i += len(`\u00`)
+	}
+}
+
+// hidesWords reports whether a letter, a digit or an underscore is written as an escape (\u0041), as no JSON library does: a
+// search for a word may miss it then. What is searched for is its zeros, which text has fewer of than backslashes.
+func hidesWords(body []byte) bool {
+	for i := 0; ; i += len(`00\u`) {
+		n := bytes.Index(body[min(i, len(body)):], []byte("00"))
+		if i += n; n < 0 || i+4 > len(body) {
+			return false
+		}
+		if !bytes.HasSuffix(body[:i], []byte(`\u`)) || !isWord(body[i+2], body[i+3]) {
+			continue
+		}
+		slashes := 1 // two are one that is no escape
+		for i-2-slashes >= 0 && body[i-2-slashes] == '\\' {
+			slashes++
+		}
+		if slashes%2 == 1 {
+			return true
+		}
 	}
 }
 
