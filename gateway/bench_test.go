@@ -231,3 +231,61 @@ const (
 	maxAllocsTraced = 215
 	maxAllocsEvent  = 0.05
 )
+
+// happyPath posts a plain request through the engine alone, with or without what
+// guards against failures.
+func happyPath(t testing.TB, guarded bool) func() {
+	t.Helper()
+	u, err := url.Parse("http://upstream.example")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &gateway.Provider{Name: "anthropic", Type: "anthropic", Family: "anthropic", GenAI: "anthropic", BaseURL: u, Keys: []gateway.Secret{providerKey, otherKey}}
+	cfg := route.Config{Providers: []*gateway.Provider{p}, Models: map[string]route.Model{"claude-sonnet-5": {
+		Targets: []route.WeightedTarget{{Target: "anthropic/claude-sonnet-5"}, {Target: "anthropic/claude-haiku-4-5"}}, Fallbacks: []string{"anthropic/claude-opus-5"}}}}
+	s := &gateway.Snapshot{Providers: []*gateway.Provider{p}}
+	s.Limits.RetryBudget = -1
+	if guarded {
+		cfg.Health, cfg.Sticky = route.NewHealth(), route.NewSticky()
+		s.Health, s.Limits.RetryBudget = cfg.Health, 0.2
+	}
+	router, err := route.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Router = router
+	g, err := gateway.New(gateway.Config{Routes: routes(), Snapshot: s, Transport: cannedUpstream{"application/json", [][]byte{plainAnswer()}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	body := benchRequest(false)
+	return func() {
+		r := httptest.NewRequest("POST", "/v1/messages", bytes.NewReader(body))
+		r.Header["Content-Type"] = []string{"application/json"}
+		r.Header["X-Claude-Code-Session-Id"] = []string{"0b5e8f7c-1d2f-4a53-9a33-8b8b1f1d2c3d"}
+		w := &sink{header: http.Header{}}
+		g.ServeHTTP(w, r)
+		if w.status != 200 {
+			t.Fatalf("got status %d", w.status)
+		}
+	}
+}
+
+func BenchmarkHappyPath(b *testing.B) {
+	for _, guarded := range []bool{false, true} {
+		b.Run(fmt.Sprintf("guarded=%v", guarded), func(b *testing.B) {
+			ask := happyPath(b, guarded)
+			b.ReportAllocs()
+			for b.Loop() {
+				ask()
+			}
+		})
+	}
+}
+
+func TestGuardsAllocateNothingOnTheHappyPath(t *testing.T) {
+	bare, guarded := happyPath(t, false), happyPath(t, true)
+	if without, with := testing.AllocsPerRun(200, bare), testing.AllocsPerRun(200, guarded); with > without {
+		t.Errorf("circuits, retries and memory of conversations make %v allocations, want none", with-without)
+	}
+}

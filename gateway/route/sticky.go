@@ -46,18 +46,13 @@ func NewSticky() *Sticky {
 
 // key of an id of a kind, as one caller of one API knows it: nobody steers
 // another's conversations.
-func (s *Sticky) key(kind byte, x *gateway.Exchange, id string) (k stickyKey) {
-	for i := range k {
-		var h maphash.Hash
-		h.SetSeed(s.seed[i])
-		_ = h.WriteByte(kind)
-		for _, part := range [...]string{x.Dialect.Family(), x.Caller.KeyID, id} {
-			_, _ = h.WriteString(part)
-			_ = h.WriteByte(0)
-		}
-		k[i] = h.Sum64()
+func (s *Sticky) key(kind byte, x *gateway.Exchange, id string) stickyKey {
+	var room [192]byte
+	b := append(room[:0], kind)
+	for _, part := range [...]string{x.Dialect.Family(), x.Caller.KeyID, id} {
+		b = append(append(b, part...), 0)
 	}
-	return k
+	return stickyKey{maphash.Bytes(s.seed[0], b), maphash.Bytes(s.seed[1], b)}
 }
 
 func (s *Sticky) get(k stickyKey) (place, bool) {
@@ -65,16 +60,17 @@ func (s *Sticky) get(k stickyKey) (place, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p, ok := s.young[k]
+	fresh := ok && now.Sub(p.used) < stickyTime/1000
 	if !ok {
-		if p, ok = s.old[k]; !ok {
-			return place{}, false
-		}
+		p, ok = s.old[k]
 	}
-	if now.Sub(p.used) > stickyTime {
+	if !ok || now.Sub(p.used) > stickyTime {
 		return place{}, false
 	}
-	p.used = now
-	s.put(k, p)
+	if !fresh {
+		p.used = now
+		s.put(k, p)
+	}
 	return p, true
 }
 
@@ -90,9 +86,13 @@ func (s *Sticky) remember(k stickyKey, t gateway.Target) {
 	if len(t.Model) > maxName || len(t.Name) > maxName {
 		return
 	}
+	now := time.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.put(k, place{t.Provider.Name, t.Model, t.Name, time.Now()})
+	if p, ok := s.young[k]; ok && p.name == t.Name && now.Sub(p.used) < stickyTime/1000 {
+		return
+	}
+	s.put(k, place{t.Provider.Name, t.Model, t.Name, now})
 }
 
 // The kinds of ids.
