@@ -9,7 +9,8 @@
 // worked out by, from which Explain works it out again, term by term.
 //
 // Prices are whole pico-dollars per token (or per call), which is micro-dollars per million tokens; amounts are whole
-// nano-dollars. Each class of a cost is tokens × price, rounded up; the total is the sum of the classes. No float is
+// nano-dollars. Each class of a cost, or each part of one that has a price of its own, is tokens × price, rounded up; the
+// total is the sum of the classes. No float is
 // involved.
 //
 // prices.txt is made of curated.txt and the lists of models.dev and LiteLLM (see NOTICE), which are not in this repository,
