@@ -181,6 +181,4 @@ type Storage struct {
 	DSN Secret `yaml:"dsn"`
 	// Synchronous is "normal" (survives a killed process) or "full" (survives power loss).
 	Synchronous string `yaml:"synchronous" enum:"normal full"`
-	// KeepLines is how long the ledger keeps its lines. Zero: for ever. Sums of budgets do not depend on it.
-	KeepLines time.Duration `yaml:"keep_lines" check:"positive"`
 }
