@@ -63,7 +63,9 @@ func (s *Store) append(f []byte, kind byte) (number uint64, err error) {
 	s.mu.Lock()
 	refuse := s.refusal()
 	s.mu.Unlock()
-	if refuse != nil {
+	// What ends a hold that was refused is written all the same: it can only
+	// keep money from being charged for nothing.
+	if refuse != nil && kind != kindDrop {
 		return 0, refuse
 	}
 	if err := s.journal.append(f, kind); err != nil {

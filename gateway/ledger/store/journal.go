@@ -1,10 +1,12 @@
 package store
 
 import (
+	"cmp"
 	"crypto/rand"
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -56,29 +58,62 @@ func bootHash() (h [16]byte) {
 	return h
 }
 
-// journalFiles returns the journal's files in a directory, oldest first.
+// journalFile is a file of a journal that was read.
+type journalFile struct {
+	name string
+	data []byte
+}
+
+// journalFiles returns the names of the journal's files in a directory, oldest
+// first.
 func journalFiles(dir string) ([]string, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("list journal: %w", err)
 	}
 	var names []string
 	for _, e := range entries {
-		if n, ok := strings.CutPrefix(e.Name(), journalName); ok {
-			if _, err := strconv.ParseUint(n, 10, 64); err == nil {
-				names = append(names, filepath.Join(dir, e.Name()))
-			}
+		if isJournal(e.Name()) {
+			names = append(names, filepath.Join(dir, e.Name()))
 		}
 	}
-	slices.SortFunc(names, func(a, b string) int { return int(journalNumber(a)) - int(journalNumber(b)) })
+	slices.SortFunc(names, compareJournals)
 	return names, nil
 }
 
-// journalNumber returns the number in a file's name, 0 when it has none.
+// readJournal reads the journal's files in a directory, oldest first.
+func readJournal(dir string) (files []journalFile, err error) {
+	names, err := journalFiles(dir)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range names {
+		b, err := os.ReadFile(name)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // a running store no longer needs it
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read journal: %w", err)
+		}
+		files = append(files, journalFile{name, b})
+	}
+	return files, nil
+}
+
+// isJournal reports whether a file of that name belongs to a journal.
+func isJournal(name string) bool {
+	n, ok := strings.CutPrefix(name, journalName)
+	_, err := strconv.ParseUint(n, 10, 64)
+	return ok && err == nil
+}
+
+// journalNumber returns the number in a file's name.
 func journalNumber(name string) uint64 {
 	n, _ := strconv.ParseUint(strings.TrimPrefix(filepath.Base(name), journalName), 10, 64)
 	return n
 }
+
+func compareJournals(a, b string) int { return cmp.Compare(journalNumber(a), journalNumber(b)) }
 
 func (j *journal) path(number uint64) string {
 	return filepath.Join(j.dir, journalName+strconv.FormatUint(number, 10))

@@ -6,7 +6,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 
 	"github.com/ccproxy/ccproxy/gateway"
@@ -29,21 +28,14 @@ type foundHold struct {
 	openHold
 }
 
-// replay reads the journal of a directory. Damage is an error unless lenient is
-// set.
-func replay(dir string, boot [16]byte, lenient bool) (*replayed, error) {
-	files, err := journalFiles(dir)
-	if err != nil {
-		return nil, fmt.Errorf("list journal: %w", err)
-	}
-	r := &replayed{files: files, holds: map[string]*foundHold{}}
-	for _, name := range files {
-		r.number = max(r.number, journalNumber(name))
-		data, err := os.ReadFile(name)
-		if err != nil {
-			return nil, fmt.Errorf("read journal: %w", err)
-		}
-		sc, err := scan(data, name, boot, lenient, func(_ int64, f frame) error { return r.apply(f) })
+// replay goes through the files of a journal, oldest first. Damage is an error
+// unless lenient is set. boot names the machine's life.
+func replay(files []journalFile, boot [16]byte, lenient bool) (*replayed, error) {
+	r := &replayed{holds: map[string]*foundHold{}}
+	for _, f := range files {
+		r.files = append(r.files, f.name)
+		r.number = max(r.number, journalNumber(f.name))
+		sc, err := scan(f.data, f.name, boot, lenient, func(_ int64, f frame) error { return r.apply(f) })
 		if err != nil && (!lenient || errors.Is(err, ErrNewer)) {
 			return nil, err
 		}

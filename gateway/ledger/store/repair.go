@@ -137,7 +137,11 @@ func (r *repair) run(ctx context.Context) error {
 	if err := r.copySource(); err != nil {
 		return err
 	}
-	journal, err := replay(r.dir, bootHash(), true)
+	files, err := readJournal(r.dir)
+	if err != nil {
+		return err
+	}
+	journal, err := replay(files, bootHash(), true)
 	if err != nil {
 		return err
 	}

@@ -124,8 +124,11 @@ func (s *salvage) lines(ctx context.Context) error {
 	if err := s.between(ctx, first, last); err != nil {
 		return err
 	}
+	if err := s.commit(); err != nil {
+		return err
+	}
 	s.done.Lost = last - first + 1 - s.done.Kept
-	return s.commit()
+	return nil
 }
 
 // span returns which lines there are, as far as anything says.

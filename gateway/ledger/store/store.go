@@ -130,7 +130,11 @@ func Open(ctx context.Context, opts Options) (*Store, *Recovered, error) {
 		return nil, nil, err
 	}
 	// The journal is read first: if it is damaged, nothing must have changed.
-	found, err := replay(opts.Dir, s.journal.boot, false)
+	files, err := readJournal(opts.Dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	found, err := replay(files, s.journal.boot, false)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -198,6 +202,10 @@ func (s *Store) openDatabases(ctx context.Context) error {
 		return err
 	}
 	if s.read, err = openDatabase(dsn(s.path, []string{"query_only(1)"}), 4); err != nil {
+		return err
+	}
+	// This changes nothing yet: a file may be refused.
+	if _, err := schemaVersion(ctx, s.read, s.path); err != nil {
 		return err
 	}
 	if err := migrate(ctx, s.write, s.path, s.opts.Now()); err != nil {

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
@@ -49,7 +48,8 @@ func (s *Store) Verify(ctx context.Context, progress Progress) (*Report, error) 
 	s.settle(ctx)
 	v := verification{path: s.path, boot: s.journal.boot, progress: progress}
 	s.gate.lock()
-	err := v.readJournal(s.opts.Dir)
+	var err error
+	v.files, err = readJournal(s.opts.Dir)
 	s.gate.unlock()
 	if err != nil {
 		return nil, err
@@ -65,7 +65,8 @@ func Verify(ctx context.Context, dir string, progress Progress) (*Report, error)
 		return nil, fmt.Errorf("verify ledger: %w", err)
 	}
 	v := verification{path: path, boot: bootHash(), progress: progress}
-	if err := v.readJournal(dir); err != nil {
+	var err error
+	if v.files, err = readJournal(dir); err != nil {
 		return nil, err
 	}
 	db, err := openDatabase(dsn(path, []string{"query_only(1)"}), 1)
@@ -82,27 +83,8 @@ type verification struct {
 	boot     [16]byte
 	progress Progress
 	report   Report
-	files    map[string][]byte // of the journal
-	charged  map[int64]int64   // :: id of account → cost of its lines
-}
-
-func (v *verification) readJournal(dir string) error {
-	names, err := journalFiles(dir)
-	if err != nil {
-		return fmt.Errorf("list journal: %w", err)
-	}
-	v.files = map[string][]byte{}
-	for _, name := range names {
-		b, err := os.ReadFile(name)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return fmt.Errorf("read journal: %w", err)
-		}
-		v.files[name] = b
-	}
-	return nil
+	files    []journalFile
+	charged  map[int64]int64 // :: id of account → cost of its lines
 }
 
 // run verifies all. Everything is read in one transaction: a sum and the lines
@@ -131,8 +113,8 @@ func (v *verification) run(ctx context.Context, db *sql.DB) (*Report, error) {
 }
 
 func (v *verification) journal() {
-	for name, data := range v.files {
-		_, err := scan(data, name, v.boot, false, func(_ int64, f frame) error {
+	for _, file := range v.files {
+		_, err := scan(file.data, file.name, v.boot, false, func(_ int64, f frame) error {
 			v.report.Records++
 			return (&replayed{holds: map[string]*foundHold{}}).apply(f)
 		})
@@ -181,9 +163,10 @@ func (v *verification) states(ctx context.Context, tx *sql.Tx) error {
 		eachMessage(ctx, tx, v.path, "", func(_ *Message, place string, intact bool) error { return damage(place, intact) }))
 }
 
-// pages has SQLite check its own structures.
+// pages has SQLite check its own structures, and that indices agree with their
+// tables: queries read from them.
 func (v *verification) pages(ctx context.Context, tx *sql.Tx) (err error) {
-	rows, err := tx.QueryContext(ctx, "PRAGMA quick_check(100)")
+	rows, err := tx.QueryContext(ctx, "PRAGMA integrity_check(100)")
 	if err != nil {
 		return err
 	}

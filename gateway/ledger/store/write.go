@@ -40,30 +40,28 @@ func (s *Store) runWriter() {
 	}
 }
 
-// commitPending writes all that is queued. It reports whether nothing is left to
-// retry.
+// commitPending writes what has failed before, and what is queued. It reports
+// whether nothing is left to retry.
 func (s *Store) commitPending() bool {
-	if s.retained.lines == 0 && !s.takePending() {
-		s.announce()
-		return true
+	defer s.announce()
+	if s.retained.lines > 0 && s.commitBatch() != nil {
+		return false
 	}
-	err := s.commitBatch()
-	if err == nil {
-		err = s.retireJournal()
+	if s.takePending() && s.commitBatch() != nil {
+		return false
 	}
-	s.announce()
-	return err == nil
+	return s.retireJournal() == nil
 }
 
 // takePending makes the queue the batch to commit, and turns the journal's page
 // when it has grown. It reports whether there is a batch.
 func (s *Store) takePending() bool {
-	if s.fullGrown() {
-		if taken, err := s.rotate(); err == nil {
+	if s.grown() {
+		taken, err := s.rotate()
+		if err == nil {
 			return taken
-		} else {
-			s.fail(err)
 		}
+		s.fail(err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -118,8 +116,8 @@ func (s *Store) commitBatch() error {
 	return nil
 }
 
-// fullGrown reports whether the journal's file should be replaced.
-func (s *Store) fullGrown() bool {
+// grown reports whether the journal's file is to be replaced.
+func (s *Store) grown() bool {
 	s.gate.lock()
 	defer s.gate.unlock()
 	s.mu.Lock()
