@@ -5,7 +5,7 @@ package dashboards
 func spans(w int, title, description string, target Target, columns ...column) Panel {
 	p := newTable(w, title, description, []Target{target})
 	hide := []Property{{"custom.hidden", true}}
-	for _, name := range []string{"traceService", "traceName", "Trace Service", "Trace Name"} {
+	for _, name := range []string{"traceService", "traceName", "Trace Service", "Trace Name", "service.name", "kind"} {
 		p.FieldConfig.Overrides = append(p.FieldConfig.Overrides, Override{Matcher{"byName", name}, hide})
 	}
 	for _, c := range columns {
