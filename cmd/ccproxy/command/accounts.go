@@ -403,7 +403,21 @@ func assumedPrice(cfg *config.Config) gateway.Optional[int64] {
 	return gateway.Optional[int64]{}
 }
 
-// routes are the admin API's, as GET or POST and a path.
+// routes are the admin API of the accounts, as method and path. Every one wants the token of run.json, parameters and fields
+// that are not known are refused with 400, and an error is {"error": "…"}. Amounts are decimal strings of dollars, times RFC
+// 3339. What picks lines is since, until (a time, a date in zone, or a span back from now such as 7d), zone, model,
+// original_model, key, team, label, provider, user, session, tag (name=value, or name), request, billing and outcome.
+//
+//	GET  /api/keys                  the keys, without their secrets
+//	POST /api/keys                  keyInput → newKey, with the secret: the only answer that has one
+//	POST /api/keys/{id}/revoke      revokeInput → revokedKey; id is a key's, or its name
+//	GET  /api/spend                 ?by=model|key|…|tag:NAME&limit=N and what picks lines → spendReport
+//	GET  /api/spend/lines           ?limit=N and what picks lines → the newest lines, lineView
+//	GET  /api/spend/explain/{id}    of a request, an attempt or a trace → explanation
+//	GET  /api/spend/export          ?format=jsonl|csv and what picks lines → all of them, in nano-dollars
+//	GET  /api/budgets               ?name=&scope=&subject=&state=&limit=N → budgetList
+//	POST /api/ledger/verify         → verification
+//	POST /api/ledger/backup         → the database, as it is at one moment
 func (m *accounts) routes() map[string]http.HandlerFunc {
 	list := map[string]http.HandlerFunc{
 		"GET /api/keys":               m.serveKeys,

@@ -21,6 +21,12 @@ import (
 // spendDimensions are what spend can be added up by.
 var spendDimensions = []string{"model", "key", "team", "label", "session", "user", "provider", "tag", "day", "hour"}
 
+// spendable reports whether spend can be added up by that.
+func spendable(by string) bool {
+	name, tag := strings.CutPrefix(by, "tag:")
+	return slices.Contains(spendDimensions, by) || tag && name != ""
+}
+
 // spendReport is the answer to GET /api/spend.
 type spendReport struct {
 	By    string     `json:"by"`
@@ -117,7 +123,7 @@ func (m *accounts) serveSpend(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	by := cmp.Or(q.Get("by"), "model")
-	if name, ok := strings.CutPrefix(by, "tag:"); !slices.Contains(spendDimensions, by) && (!ok || name == "") {
+	if !spendable(by) {
 		refuseJSON(w, http.StatusBadRequest, fmt.Errorf("by: want %s, or tag:NAME, got %q", strings.Join(spendDimensions, ", "), by))
 		return
 	}

@@ -59,6 +59,7 @@ spent when the window ends, at the rate so far.`,
 	cmd.Flags().StringVar(&state, "state", "", "only those in this `state`: ok, warn, exhausted")
 	cmd.Flags().IntVar(&limit, "limit", 20, "the most subjects of one budget")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	complete(cmd, "state", names.BudgetStateOK, names.BudgetStateWarn, names.BudgetStateExhausted)
 	return cmd
 }
 

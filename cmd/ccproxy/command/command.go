@@ -132,6 +132,14 @@ func (a *app) root() *cobra.Command {
 // noArgs refuses arguments as wrong usage.
 func noArgs(cmd *cobra.Command, args []string) error { return usage(cobra.NoArgs(cmd, args)) }
 
+// complete has the shell complete a flag's value from words.
+func complete(cmd *cobra.Command, flag string, words ...string) {
+	err := cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp))
+	if err != nil {
+		panic(err) // a flag that is not there
+	}
+}
+
 // find returns the configuration file, "" without one.
 func (a *app) find() (string, error) {
 	path, found, err := config.Find(a.configFile, a.lookup)

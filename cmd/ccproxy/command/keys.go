@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ccproxy/ccproxy/cmd/ccproxy/config"
+	"github.com/ccproxy/ccproxy/gateway/caller"
 )
 
 // keysCommand is `ccproxy keys`.
@@ -69,6 +70,8 @@ func keysCreateCommand(a *app) *cobra.Command {
 	fl.StringVar(&f.timezone, "timezone", "", "where the window begins, such as Europe/Berlin (default UTC)")
 	fl.StringVar(&f.action, "action", "deny", "when the budget is spent: deny, or `warn`")
 	fl.BoolVar(&f.asJSON, "json", false, "print JSON")
+	complete(cmd, "window", "minute", "hour", "day", "week", "month", "none")
+	complete(cmd, "action", "deny", "warn")
 	return cmd
 }
 
@@ -259,7 +262,7 @@ func keyState(k keyView) string {
 	if k.InFlight > 0 {
 		s += fmt.Sprintf(", %d running", k.InFlight)
 	}
-	if k.Source == "file" {
+	if k.Source == caller.SourceFile {
 		s += " (file)"
 	}
 	return s
@@ -310,9 +313,33 @@ configuration is removed there.`,
 			})
 		},
 	}
+	cmd.ValidArgsFunction = func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+		return a.keyNames(cmd.Context(), len(args) > 0), cobra.ShellCompDirectiveNoFileComp
+	}
 	cmd.Flags().BoolVar(&in.EndStreams, "end-streams", false, "end its running requests too")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
+}
+
+// keyNames are the keys that can be revoked, as far as the running gateway can be asked; none when one is named already.
+func (a *app) keyNames(ctx context.Context, named bool) []string {
+	run, err := running(a.storageDir())
+	if err != nil || named {
+		return nil
+	}
+	var list struct {
+		Keys []keyView `json:"keys"`
+	}
+	if err := ask(ctx, run, http.MethodGet, "/api/keys", &list); err != nil {
+		return nil // nothing is offered
+	}
+	var out []string
+	for _, k := range list.Keys {
+		if k.Source == caller.SourceStore && k.State != "revoked" {
+			out = append(out, k.Name)
+		}
+	}
+	return out
 }
 
 func endedWords(r revokedKey, asked bool) string {

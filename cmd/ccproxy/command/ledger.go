@@ -258,6 +258,7 @@ func ledgerExportCommand(a *app) *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&format, "format", store.FormatJSONL, "jsonl or csv")
+	complete(cmd, "format", store.FormatJSONL, store.FormatCSV)
 	cmd.Flags().StringVar(&since, "since", "", "from then on: a span back from now such as 7d, a `date`, or a time (default all)")
 	cmd.Flags().StringVar(&until, "until", "", "up to then; of a `date` its first moment")
 	return cmd

@@ -6,7 +6,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -81,7 +80,7 @@ var spendFilters = []struct{ name, help string }{
 
 func (f *spendFlags) add(cmd *cobra.Command) {
 	fl := cmd.Flags()
-	fl.StringVar(&f.by, "by", "model", "add up by `what`: "+strings.Join(spendDimensions, ", "))
+	fl.StringVar(&f.by, "by", "model", "add up by `what`: "+strings.Join(spendDimensions, ", ")+", or tag:NAME for a tag's values")
 	fl.StringVar(&f.since, "since", "7d", "from then on: a span back from now such as 7d or 12h, a `date`, or a time")
 	fl.StringVar(&f.until, "until", "", "up to then (default now); of a `date` its first moment")
 	f.filters = map[string]*string{}
@@ -91,12 +90,13 @@ func (f *spendFlags) add(cmd *cobra.Command) {
 	fl.IntVar(&f.limit, "limit", 0, "show the `N` dearest rows (default all)")
 	fl.BoolVar(&f.asJSON, "json", false, "print JSON")
 	fl.BoolVar(&f.asCSV, "csv", false, "print CSV")
+	complete(cmd, "by", spendDimensions...)
 }
 
 // query turns the flags into parameters of the API. Dates are of this machine's time zone.
 func (f *spendFlags) query(cmd *cobra.Command, now time.Time) (url.Values, error) {
-	if !slices.Contains(spendDimensions, f.by) {
-		return nil, fmt.Errorf("--by %s: want %s", f.by, strings.Join(spendDimensions, ", "))
+	if !spendable(f.by) {
+		return nil, fmt.Errorf("--by %s: want %s, or tag:NAME", f.by, strings.Join(spendDimensions, ", "))
 	}
 	q := url.Values{"by": {f.by}, "zone": {zoneName(now)}}
 	if err := setMoments(q, map[string]string{"since": f.since, "until": f.until}, now); err != nil {
