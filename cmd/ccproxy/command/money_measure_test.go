@@ -213,7 +213,7 @@ func (c *costOnSpans) Shutdown(context.Context) error   { return nil }
 func (c *costOnSpans) ForceFlush(context.Context) error { return nil }
 
 // clumsy is a hook that panics now and then, in every phase.
-func clumsy(map[string]any) (gateway.Hook, error) {
+func clumsy(hooks.Params) (gateway.Hook, error) {
 	fall := func() error {
 		if rand.IntN(300) == 0 {
 			panic("a hook stumbles")
@@ -284,10 +284,11 @@ func TestMixedTrafficLeavesNoHoldAndOneSum(t *testing.T) {
 	for _, u := range r.provider.Billed() {
 		billed = billed.Add(u)
 	}
+	// What was on its way when an answer was cut is billed and was never seen.
 	off := float64(total.Tokens.Output)/float64(billed.Output) - 1
 	t.Logf("%d attempts, %v; output: %d tokens in the ledger, %d billed, %+.2f %%; %d attempts estimated", total.Attempts, total.Cost, total.Tokens.Output, billed.Output, 100*off, total.Estimated)
-	if off < -0.05 || off > 0.05 {
-		t.Errorf("the ledger is %.1f %% off what was billed, want at most 5", 100*off)
+	if off < -0.1 || off > 0.02 {
+		t.Errorf("the ledger is %.1f %% off what was billed, want less than 10 below", 100*off)
 	}
 }
 
