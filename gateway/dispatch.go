@@ -202,10 +202,12 @@ func (g *Gateway) prepare(ctx context.Context, a *Attempt) (http.Header, Secret,
 		if h.phases.Attempt == nil {
 			continue
 		}
+		before := a.Body
 		err := runHook(g, ctx, x, h.ConfiguredHook, names.HookPhasePreAPI, h.phases.Attempt, a)
 		if err != nil {
 			return nil, "", err
 		}
+		a.edited = a.edited || !sameBytes(before, a.Body)
 	}
 	header := copyRequestHeader(x.Request.Header)
 	for k, v := range a.Header {
@@ -224,6 +226,12 @@ func (g *Gateway) prepare(ctx context.Context, a *Attempt) (http.Header, Secret,
 		g.recorder.Forwarded(ctx, a)
 	}
 	return header, used, nil
+}
+
+// sameBytes reports whether a and b are one slice: a hook that edits in place
+// breaks its contract.
+func sameBytes(a, b []byte) bool {
+	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0])
 }
 
 // spliceModel writes the routed model at the place of the client's and changes

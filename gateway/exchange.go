@@ -149,6 +149,7 @@ type Attempt struct {
 	watched time.Time // when the hold was last told of the stream
 	answer  []byte    // body of a plain or failed answer, whole
 	settled bool
+	edited  bool // a hook replaced Body
 	unsent  bool // no byte of the last send's request can have left
 	doubts  int  // earlier sends that were not answered and may have been billed
 	genai   bool // Span is a GenAI span of this attempt

@@ -22,7 +22,7 @@ func (a *Attempt) setAside(ctx context.Context) *Error {
 		return nil
 	}
 	if s.Pricer != nil {
-		a.Bound = s.Pricer.Bound(a)
+		a.Bound = a.bound(s.Pricer)
 	}
 	hold, err := s.Ledger.Hold(ctx, a)
 	if err != nil {
@@ -31,6 +31,20 @@ func (a *Attempt) setAside(ctx context.Context) *Error {
 	}
 	a.hold = hold
 	return nil
+}
+
+// bound is the most a can cost. What a hook made of the body counts, not what
+// the client sent (reliability H-04).
+func (a *Attempt) bound(p Pricer) Bound {
+	x := a.Exchange
+	if a.edited {
+		if call, err := x.decode(a.Body); err == nil {
+			sent := x.Call
+			x.Call = call
+			defer func() { x.Call = sent }()
+		}
+	}
+	return p.Bound(a)
 }
 
 // holdAttributes are what the budgets said, for the pre_api span.

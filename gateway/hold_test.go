@@ -277,6 +277,32 @@ func TestWatchedStreamIsCutVisibly(t *testing.T) {
 	}
 }
 
+func TestH04HookThatAsksForMoreIsHeldForMore(t *testing.T) {
+	p := &purse{}
+	asks := gateway.HookFunc("greedy", func(context.Context, *gateway.Exchange) (gateway.Phases, error) {
+		return gateway.Phases{Attempt: func(_ context.Context, a *gateway.Attempt) error {
+			a.Body = []byte(strings.Replace(string(a.Body), `"max_tokens":256`, `"max_tokens":9999`, 1))
+			return nil
+		}}, nil
+	})
+	r := newRig(t, rigConfig{snapshot: func(s *gateway.Snapshot) {
+		s.Ledger, s.Pricer = p, byMaxTokens{}
+		s.Hooks = []gateway.ConfiguredHook{{Hook: asks}}
+	}})
+	r.ask(apis[0], false, "")
+	x, _ := r.exchange()
+	if got := p.holds[0].a.Bound.Output; got != 9999 || x.Call.MaxTokens != 256 {
+		t.Errorf("got a bound of %v and a call of %d tokens, want 9999 held and the client's 256 remembered", got, x.Call.MaxTokens)
+	}
+}
+
+// byMaxTokens bounds an attempt by its call.
+type byMaxTokens struct{ penny }
+
+func (byMaxTokens) Bound(a *gateway.Attempt) gateway.Bound {
+	return gateway.Bound{Output: gateway.NanoUSD(a.Exchange.Call.MaxTokens), Status: names.PriceStatusExact}
+}
+
 // doorman is a key store with one key.
 type doorman struct {
 	allow func(gateway.Target) bool

@@ -15,7 +15,8 @@ const module = "github.com/ccproxy/ccproxy/"
 var leaves = []string{"telemetry/names", "gateway/jsonscan", "gateway/sse", "gateway/tokens"}
 
 // layer gives the place of a package in the one direction that imports go:
-// cmd → dashboards, telemetry, hooks → gateway/* → gateway → leaves.
+// cmd → dashboards → telemetry, hooks → gateway/* → gateway → leaves. The console
+// under dashboards shows what telemetry/store keeps.
 func layer(pkg string) int {
 	for _, l := range leaves {
 		if pkg == l {
@@ -28,10 +29,12 @@ func layer(pkg string) int {
 		return 1
 	case first == "gateway":
 		return 2
-	case first == "telemetry", first == "hooks", first == "dashboards", first == "collector":
+	case first == "telemetry", first == "hooks":
 		return 3
+	case first == "dashboards", first == "collector":
+		return 4
 	}
-	return 4
+	return 5
 }
 
 // listed is what `go list` says of a package.
