@@ -65,7 +65,7 @@ func decision(t *store.Trace) []string {
 	var out []string
 	say := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
 	if x.Label != "" {
-		say("Labelled %s, because %s.", x.Label, because(x))
+		say("Labelled “%s”, because %s.", x.Label, because(x))
 	}
 	if words := candidates(t); words != "" {
 		say("%s", words)
@@ -89,7 +89,7 @@ func decision(t *store.Trace) []string {
 func because(x *store.Exchange) string {
 	switch x.Reason {
 	case names.RouteReasonRule:
-		return fmt.Sprintf("rule %s matched", orWord(x.Rule, "with no name"))
+		return fmt.Sprintf("rule “%s” matched", orWord(x.Rule, "without a name"))
 	case names.RouteReasonModel:
 		return fmt.Sprintf("the client named %s, which the configuration routes", orWord(x.Original, "a model"))
 	case names.RouteReasonPassthrough:
@@ -102,7 +102,7 @@ func because(x *store.Exchange) string {
 		return "a budget asked for a cheaper route"
 	}
 	if x.Rule != "" {
-		return fmt.Sprintf("rule %s matched", x.Rule)
+		return fmt.Sprintf("rule “%s” matched", x.Rule)
 	}
 	return "no rule matched"
 }
@@ -151,11 +151,11 @@ func ending(x *store.Exchange) string {
 	switch x.Outcome {
 	case names.OutcomeCompleted:
 		words := "Completed in " + took
-		if x.TTFT > 0 {
-			words += ", the first token after " + Duration(x.TTFT)
-		}
 		if x.Fallbacks > 0 {
-			words += fmt.Sprintf(", after %s", plural(x.Fallbacks, "fallback"))
+			words += " after " + plural(x.Fallbacks, "fallback")
+		}
+		if x.TTFT > 0 {
+			words += "; the first token came " + Duration(x.TTFT) + " after the send"
 		}
 		return words + "."
 	case names.OutcomeRejected:

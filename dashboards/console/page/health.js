@@ -1,6 +1,6 @@
 // How the gateway fares.
 
-import { h, replace, number, took, percent, bytes, tile, until, when, copyable, empty } from "./dom.js";
+import { h, replace, number, took, percent, bytes, tile, when, copyable, empty } from "./dom.js";
 
 export async function show({ main, get, signal }) {
   const body = h("div", {});
@@ -15,7 +15,7 @@ function view(s) {
   return [
     h("dl", { class: "tiles" },
       tile("Gateway", s.draining ? "draining" : "running", s.version ? "version " + s.version : null),
-      s.started ? tile("Up", until(s.started).replace(" ago", ""), null) : null,
+      s.started ? tile("Up", up(s.started), null) : null,
       tile("Active", number(s.active), "requests now"),
       tile("Overhead", s.overhead.requests ? took(s.overhead.p50_ms) : "–", s.overhead.requests ? `95 %: ${took(s.overhead.p95_ms)} · 99 %: ${took(s.overhead.p99_ms)}` : "no request in the last hour"),
       tile("Stored", number(s.store.exchanges), `of ${number(s.store.rows_limit)} · ${bytes(s.store.bytes)}`),
@@ -24,6 +24,14 @@ function view(s) {
     exporters(s.exporters ?? []),
     configuration(s),
   ];
+}
+
+// up is for how long.
+function up(started) {
+  const minutes = Math.max(0, Math.floor((Date.now() - Date.parse(started)) / 60000));
+  if (minutes < 60) return `${minutes} min`;
+  if (minutes < 2880) return `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+  return `${Math.floor(minutes / 1440)} days`;
 }
 
 const states = { closed: ["good", "healthy"], half_open: ["warn", "probed"], open: ["bad", "open"] };

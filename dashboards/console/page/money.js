@@ -34,7 +34,7 @@ export async function show({ main, get, go, signal }) {
   await load();
 }
 
-const named = (s) => (s.rest ? "all others" : s.name || "none");
+const named = (s) => (s.rest ? "all others" : s.name || "(none)");
 
 function view(m, signal) {
   const t = m.total;

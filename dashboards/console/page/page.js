@@ -119,6 +119,16 @@ addEventListener("keydown", (e) => {
   prefix = 0;
 });
 
+// links shows where else to look, once somebody is signed in.
+async function links() {
+  try {
+    const all = await get("/api/values");
+    replace(document.getElementById("links"), all.links.map((l) => h("a", { href: l.url, target: "_blank", rel: "noreferrer noopener" }, l.name)));
+  } catch (err) {
+    if (err.name !== "AbortError") console.warn(err.message);
+  }
+}
+
 async function start() {
   const token = new URLSearchParams(location.hash.slice(1)).get("token");
   if (token !== null) {
@@ -129,6 +139,7 @@ async function start() {
     }
   }
   show();
+  links();
 }
 
 start();

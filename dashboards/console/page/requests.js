@@ -191,8 +191,6 @@ export async function show({ main, get, go, signal }) {
       return h("select", { name: key, "aria-label": name, class: current ? "set" : null }, h("option", { value: "" }, name),
         options.map((v) => h("option", { value: v, selected: v === current }, v === "problem" ? "any problem" : v.replaceAll("_", key === "outcome" ? " " : "_"))));
     }));
-    const links = document.getElementById("links");
-    replace(links, all.links.map((l) => h("a", { href: l.url, target: "_blank", rel: "noreferrer noopener" }, l.name)));
   }
 
   // The keyboard: / searches, j and k or the arrows go from row to row, Space pauses.

@@ -25,12 +25,12 @@ function exchange(x, t) {
   const r = x.request;
   return h("article", { class: "trace" },
     h("p", { class: "crumb" }, h("a", { href: "/" }, "← Requests")),
-    h("div", { class: "head" }, h("h1", {}, models(r)), labelled(r.label), outcome(r)),
-    h("p", { class: "ids" },
-      when(r.start), ids("Request", r.request_id), ids("Trace", r.trace_id), r.session ? ids("Session", r.session) : null,
+    h("div", { class: "head" }, h("h1", {}, models(r)), labelled(r.label), outcome(r),
       h("span", { class: "actions" },
         h("a", { class: "button", href: `/api/requests/${encodeURIComponent(r.request_id || r.span_id)}/otlp`, download: "" }, "OTLP JSON"),
         t.url ? h("a", { class: "button", href: t.url, target: "_blank", rel: "noreferrer noopener" }, "Open elsewhere ↗") : null)),
+    h("p", { class: "ids" },
+      when(r.start), ids("Request", r.request_id), ids("Trace", r.trace_id), r.session ? ids("Session", r.session) : null),
     h("dl", { class: "tiles" },
       tile("Duration", took(r.duration_ms)),
       r.ttft_ms === null ? null : tile("First token", took(r.ttft_ms)),
@@ -70,7 +70,7 @@ function legend(spans) {
 
 // ticks are round times along the axis.
 function ticks(whole) {
-  const rough = whole / 5;
+  const rough = whole / 6;
   const unit = 10 ** Math.floor(Math.log10(rough || 1));
   const step = [1, 2, 5, 10].map((n) => n * unit).find((n) => n >= rough) ?? unit;
   const out = [];
@@ -98,7 +98,7 @@ function waterfall(x) {
     },
       h("span", { class: "name", style: { "--depth": s.depth } }, h("i", { class: "phase " + s.phase, "aria-hidden": "true" }), h("span", { class: "text" }, s.name),
         s.error ? h("span", { class: "fault", title: attribute(s, "error.type") ?? "error" }, attribute(s, "error.type") ?? "error") : null,
-        s.links.length ? h("span", { class: "linked", title: "linked to the attempt it replaces" }, "↳ " + (s.links[0].name || "link")) : null),
+        s.links.length ? h("span", { class: "linked", title: s.links[0].name ? `replaces ${s.links[0].name}` : "linked to another trace" }, s.links[0].name ? "↳ fallback" : "↳ link") : null),
       h("span", { class: "lane" },
         h("span", { class: `bar phase ${s.phase}${s.error ? " error" : ""}`, style: { left: at(s.offset_ms), width: short + "%" } }),
         s.events.map((e) => h("span", { class: "event", style: { left: at(e.offset_ms) }, title: `${e.name} at ${took(e.offset_ms)}` })),
