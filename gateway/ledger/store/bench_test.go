@@ -3,6 +3,7 @@ package store
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/google/uuid"
@@ -94,4 +95,50 @@ func BenchmarkWriteFile(b *testing.B) {
 			}
 		}
 	}
+}
+
+// BenchmarkMillion is what a ledger of a million lines costs at the start, and
+// when it is asked.
+func BenchmarkMillion(b *testing.B) {
+	dir := b.TempDir()
+	longLedger(b, dir, 1_000_000)
+	b.Run("open", func(b *testing.B) {
+		for b.Loop() {
+			s, _ := openStore(b, dir)
+			b.StopTimer()
+			closeStore(b, s)
+			b.StartTimer()
+		}
+		info, err := os.Stat(filepath.Join(dir, databaseName))
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.ReportMetric(float64(info.Size())/1e6, "bytes/line")
+	})
+	s, _ := openStore(b, dir)
+	query := func(name string, f func() error) {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				if err := f(); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+	query("line", func() error { _, err := s.Line(b.Context(), lineAt(500_000).ID); return err })
+	query("newest", func() error {
+		for _, err := range s.Lines(b.Context(), Filter{}, 100) {
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	since := lineAt(990_000).Time
+	query("spend of 1 percent", func() error {
+		_, err := s.Spend(b.Context(), Query{Filter: Filter{Since: since}, By: []string{"model"}})
+		return err
+	})
+	query("spend of all", func() error { _, err := s.Spend(b.Context(), Query{By: []string{"day", "model"}}); return err })
+	query("verify", func() error { _, err := s.Verify(b.Context(), nil); return err })
 }

@@ -22,7 +22,8 @@ const (
 )
 
 // Export writes the lines a filter picks, oldest first: as JSON objects, one a
-// line, or as CSV with a header. Amounts are in nano-dollars; one that is not
+// line, or as CSV with a header, where a text that begins like a formula has a
+// "'" before it. Amounts are in nano-dollars; one that is not
 // known is null, in CSV empty.
 func (s *Store) Export(ctx context.Context, w io.Writer, format string, f Filter) error {
 	s.settle(ctx)
@@ -140,6 +141,14 @@ func export(l *Line) *exported {
 	return x
 }
 
+// plainText keeps a spreadsheet from taking a client's words for a formula.
+func plainText(s string) string {
+	if s != "" && strings.IndexByte("=+-@\t\r", s[0]) >= 0 {
+		return "'" + s
+	}
+	return s
+}
+
 // exportTags returns tags as "a=b,c=d", as X-CCProxy-Tags has them.
 func exportTags(tags map[string]string) string {
 	var b strings.Builder
@@ -176,8 +185,8 @@ func exportRecord(l *Line) []string {
 	}
 	r := []string{l.Time.UTC().Format("2006-01-02T15:04:05.000Z"), l.ID, l.Exchange, l.Trace, l.Node,
 		strconv.FormatFloat(float64(l.Duration)/1e6, 'f', -1, 64), strconv.Itoa(l.Attempt),
-		l.KeyID, l.KeyAlias, l.Team, l.User, l.Session, exportTags(l.Tags),
-		l.Dialect, l.Label, l.Rule, l.OriginalModel, l.Model, l.AnsweredModel, l.Provider, strconv.FormatBool(l.Streamed)}
+		l.KeyID, l.KeyAlias, l.Team, plainText(l.User), plainText(l.Session), plainText(exportTags(l.Tags)),
+		l.Dialect, l.Label, l.Rule, plainText(l.OriginalModel), plainText(l.Model), plainText(l.AnsweredModel), l.Provider, strconv.FormatBool(l.Streamed)}
 	for _, p := range usage(&l.Usage) {
 		r = append(r, number(*p))
 	}

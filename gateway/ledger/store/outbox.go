@@ -21,7 +21,7 @@ func (s *Store) PutMessages(ctx context.Context, messages []Message) error {
 	}
 	for _, m := range messages {
 		_, err := tx.ExecContext(ctx, "INSERT INTO outbox VALUES (?, ?, ?, ?, ?, ?, ?, 0, ?) ON CONFLICT (id) DO NOTHING",
-			m.ID, m.Webhook, m.Body, unixMilli(m.Created), m.Attempts, unixMilli(m.Next), m.LastErr, m.crc())
+			m.ID, m.Webhook, append([]byte{}, m.Body...), unixMilli(m.Created), m.Attempts, unixMilli(m.Next), m.LastErr, m.crc())
 		if err != nil {
 			return errors.Join(outboxError("put", err), tx.Rollback())
 		}
@@ -40,8 +40,11 @@ func (m *Message) crc() int64 {
 
 // outboxError is the error of a statement; most pass.
 func outboxError(doing string, err error) error {
-	if damaged(err) {
+	switch {
+	case damaged(err):
 		return fmt.Errorf("%s message: %w: %w", doing, ErrCorrupt, err)
+	case !passing(err):
+		return fmt.Errorf("%s message: %w", doing, err)
 	}
 	return unavailable(doing+" message", err)
 }

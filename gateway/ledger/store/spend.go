@@ -214,9 +214,10 @@ func period(at time.Time, by string) (name string, end time.Time) {
 	if by == "day" {
 		y, m, d := at.Date()
 		end = time.Date(y, m, d+1, 0, 0, 0, 0, at.Location())
-		// Where clocks go forward at midnight, the day begins an hour later.
-		if !end.After(at) {
-			end = at.Add(time.Hour)
+		// Where clocks go forward at midnight there is none, and the day begins
+		// when they do.
+		if end.Day() == d {
+			_, end = end.ZoneBounds()
 		}
 		return at.Format(time.DateOnly), end
 	}
