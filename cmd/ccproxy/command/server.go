@@ -22,6 +22,7 @@ import (
 
 	"github.com/ccproxy/ccproxy/cmd/ccproxy/config"
 	"github.com/ccproxy/ccproxy/gateway"
+	"github.com/ccproxy/ccproxy/gateway/route"
 	"github.com/ccproxy/ccproxy/hooks"
 	"github.com/ccproxy/ccproxy/telemetry"
 )
@@ -58,6 +59,7 @@ type server struct {
 	storage   *storage
 	accounts  *accounts
 	gauges    metric.Registration // of budgets; nil: there are none yet
+	targets   metric.Registration // of targets' circuits; nil: the same
 	run       runInfo
 	reloads   *reloads
 
@@ -158,6 +160,9 @@ func (s *server) start(ctx context.Context, cfg *config.Config, listen, adminLis
 	}); err != nil {
 		return err
 	}
+	if s.targets, err = telemetry.RegisterTargets(s.telemetry.MeterProvider(), s.circuits); err != nil {
+		return err
+	}
 	if err := s.listen(ctx, cfg, listen, adminListen); err != nil {
 		return err
 	}
@@ -166,6 +171,11 @@ func (s *server) start(ctx context.Context, cfg *config.Config, listen, adminLis
 		s.run.Token = newToken()
 	}
 	return s.storage.publish(s.run)
+}
+
+// circuits yields the state of the targets of the configuration in force.
+func (s *server) circuits(yield func(string, route.State) bool) {
+	s.gateway.Snapshot().Router.(*route.Router).States()(yield)
 }
 
 func (s *server) recorder(cfg *config.Config) (*telemetry.Recorder, error) {
@@ -413,8 +423,10 @@ func (s *server) release(ctx context.Context) error {
 		}
 	}
 	s.wiring.close()
-	if s.gauges != nil {
-		errs = append(errs, s.gauges.Unregister())
+	for _, r := range []metric.Registration{s.gauges, s.targets} {
+		if r != nil {
+			errs = append(errs, r.Unregister())
+		}
 	}
 	if s.accounts != nil {
 		actx, cancel := context.WithTimeout(ctx, s.left())

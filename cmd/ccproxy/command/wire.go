@@ -1,6 +1,7 @@
 package command
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -23,12 +24,14 @@ import (
 	"github.com/ccproxy/ccproxy/telemetry/names"
 )
 
-// wiring turns configurations into snapshots. It keeps what outlives one of them: connections, tokens, token counts.
-// Safe for concurrent use.
+// wiring turns configurations into snapshots. It keeps what outlives one of them: connections, tokens, token counts, how
+// targets do, which has a conversation. Safe for concurrent use.
 type wiring struct {
 	custom   map[string]hooks.Constructor
 	log      *slog.Logger
 	counter  *tokens.Counter
+	health   *route.Health
+	sticky   *route.Sticky
 	book     func() (*price.Book, error)
 	recorder gateway.Recorder // of rules that fail; set before the first exchange, NopRecorder until then
 	accounts *accounts        // keys and ledger; set before the first snapshot is in force, nil: neither
@@ -48,7 +51,7 @@ type tokenKey struct {
 
 func newWiring(custom map[string]hooks.Constructor, log *slog.Logger) *wiring {
 	return &wiring{
-		custom: custom, log: log, counter: tokens.NewCounter(tokens.Options{}), recorder: gateway.NopRecorder{}, book: sync.OnceValues(price.Embedded),
+		custom: custom, log: log, counter: tokens.NewCounter(tokens.Options{}), recorder: gateway.NopRecorder{}, health: route.NewHealth(), sticky: route.NewSticky(), book: sync.OnceValues(price.Embedded),
 		transports: map[dialing]*http.Transport{}, tokens: map[tokenKey]gateway.TokenSource{},
 	}
 }
@@ -71,7 +74,7 @@ func (w *wiring) snapshot(cfg *config.Config) (*gateway.Snapshot, error) {
 	s := &gateway.Snapshot{
 		Version: version(cfg), Providers: providers, Router: router, Hooks: list, Models: router.Models(), Limits: limits(cfg),
 		ForwardOAuth: listed(cfg, "forward_oauth"), ForwardAPIKey: listed(cfg, "forward_apikey"), RuleLatency: map[string]time.Duration{},
-		RuleCost: map[string]gateway.NanoUSD{}, Pricer: pricer, HideCost: !cfg.CCProxy.Logging.CostTracking,
+		RuleCost: map[string]gateway.NanoUSD{}, Pricer: pricer, HideCost: !cfg.CCProxy.Logging.CostTracking, Health: w.health,
 	}
 	for _, r := range cfg.CCProxy.Rules {
 		if r.Target.Latency > 0 {
@@ -118,6 +121,7 @@ func limits(cfg *config.Config) gateway.Limits {
 		EventInspect: int(l.Event), EventLine: int(l.StreamLine),
 		HeaderTimeout: t.UpstreamHeaders, StreamHeaderTimeout: t.UpstreamStream, IdleTimeout: t.Idle,
 		WriteTimeout: t.WriteStall, Exchange: t.Request, Drain: t.DisconnectDrain,
+		RetryBudget: cmp.Or(l.RetryBudget, -1), RetryBase: t.RetryBase, RetryWait: t.RetryWait, RetryAfter: t.RetryAfter,
 	}
 }
 
@@ -129,7 +133,7 @@ func (w *wiring) router(cfg *config.Config, providers []*gateway.Provider) (*rou
 	rc := route.Config{
 		Models: map[string]route.Model{}, Providers: providers, DefaultProvider: map[string]string{},
 		DefaultPassthrough: cfg.CCProxy.DefaultModelPassthrough, Passthrough: !listed(cfg, "model_router"), Tokens: w.counter,
-		OnRuleError: w.ruleFailed,
+		OnRuleError: w.ruleFailed, Health: w.health, Sticky: w.sticky,
 	}
 	for _, p := range cfg.Providers {
 		if p.Default {
@@ -199,6 +203,9 @@ func routeRule(r config.Rule) (route.Rule, error) {
 
 func routeModel(m config.Model) route.Model {
 	var out route.Model
+	if m.Strategy == "latency" {
+		out.Strategy = route.StrategyLatency
+	}
 	for _, t := range m.Targets {
 		wt := route.WeightedTarget{Target: t.String()}
 		if m.Strategy == "weight" {

@@ -32,7 +32,7 @@ func defaultTimeouts() Timeouts {
 		Drain:           30 * time.Second, TelemetryFlush: 5 * time.Second,
 		Hook: 2 * time.Second, Moderation: 3 * time.Second,
 		Hold: 250 * time.Millisecond, Store: 100 * time.Millisecond,
-		RetryAfter: 5 * time.Minute, Reload: 200 * time.Millisecond,
+		RetryBase: 500 * time.Millisecond, RetryWait: 20 * time.Second, RetryAfter: 5 * time.Minute, Reload: 200 * time.Millisecond,
 	}
 }
 
@@ -67,6 +67,8 @@ func (d *decoder) bounds(c *Config) {
 	within(d, "timeouts.upstream_headers", &t.UpstreamHeaders, "timeouts.request", t.Request)
 	within(d, "timeouts.upstream_stream", &t.UpstreamStream, "timeouts.request", t.Request)
 	within(d, "timeouts.no_progress", &t.NoProgress, "timeouts.request", t.Request)
+	within(d, "timeouts.retry_wait", &t.RetryWait, "timeouts.request", t.Request)
+	within(d, "timeouts.retry_base", &t.RetryBase, "timeouts.retry_wait", t.RetryWait)
 	within(d, "timeouts.idle", &t.Idle, "timeouts.no_progress", t.NoProgress)
 }
 

@@ -32,9 +32,9 @@ type Limits struct {
 	// ClientStreams and UpstreamStreams are HTTP/2 streams per connection.
 	ClientStreams   int `yaml:"client_streams" check:"positive"`
 	UpstreamStreams int `yaml:"upstream_streams" check:"positive"`
-	// Attempts is the number of targets tried for one exchange.
+	// Attempts is how often an exchange is sent, to other targets or the same one again.
 	Attempts int `yaml:"attempts" check:"positive"`
-	// RetryBudget is the share of sends that may be further attempts, 0 to 1.
+	// RetryBudget is the share of exchanges that may be sent to the same target again, 0 to 1. Zero: none.
 	RetryBudget float64 `yaml:"retry_budget"`
 	// LogRate is log records a second per message, the rest counted.
 	LogRate int `yaml:"log_rate" check:"positive"`
@@ -73,7 +73,12 @@ type Timeouts struct {
 	// Hold is the wait for a budget hold, Store for one call to the store.
 	Hold  time.Duration `yaml:"hold" check:"positive"`
 	Store time.Duration `yaml:"store" check:"positive"`
-	// RetryAfter is the longest Retry-After that is obeyed.
+	// RetryBase is the longest wait before a first retry whose provider does not say when to come back; it doubles.
+	RetryBase time.Duration `yaml:"retry_base" check:"positive"`
+	// RetryWait is the longest an exchange waits before it asks the same target again; a provider that wants more is not
+	// asked, and the client learns when to come back.
+	RetryWait time.Duration `yaml:"retry_wait" check:"positive"`
+	// RetryAfter is the longest a target is left alone because it says so.
 	RetryAfter time.Duration `yaml:"retry_after" check:"positive"`
 	// Reload is the quiet time after a change of the file before it is read.
 	Reload time.Duration `yaml:"reload" check:"positive"`

@@ -63,8 +63,9 @@ type Model struct {
 	Targets []Target `yaml:"targets"`
 	// Fallbacks are tried after the targets.
 	Fallbacks Fallbacks `yaml:"fallbacks"`
-	// Strategy is "order" (first target first) or "weight" (drawn by weight). Default: weight if a target has one.
-	Strategy string `yaml:"strategy" enum:"order weight"`
+	// Strategy is "order" (first target first), "weight" (drawn by weight) or "latency" (the one that begins to answer
+	// soonest). Default: weight if a target has one.
+	Strategy string `yaml:"strategy" enum:"order weight latency"`
 
 	imported bool // from LiteLLM's file
 }

@@ -109,8 +109,8 @@ func (r *resolver) model(m Model) Model {
 			m.Strategy = "weight"
 		}
 	}
-	if m.Strategy == "order" && weighted {
-		r.fail(r.at(path), path, "weights mean nothing under strategy: order; remove one of them")
+	if m.Strategy != "weight" && weighted {
+		r.fail(r.at(path), path, "weights mean nothing under strategy: %s; remove one of them", m.Strategy)
 	}
 	if weighted && !slices.ContainsFunc(m.Targets, func(t Target) bool { return t.Weight > 0 }) {
 		r.fail(r.at(path), path, "every weight is 0; raise one")
