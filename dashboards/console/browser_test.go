@@ -114,7 +114,7 @@ func TestShots(t *testing.T) {
 	b.wait(`document.querySelector("form.signin")`)
 	shot("signin")
 	b.open("about:blank")
-	b.open(base + "/#" + r.console.Ticket())
+	b.open(base + "/#" + r.console.Ticket(TicketLife))
 	b.wait(`document.querySelector("tbody tr")`)
 	shot("requests")
 	b.open(base + "/trace/" + id.String())

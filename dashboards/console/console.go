@@ -116,7 +116,7 @@ func New(cfg Config) (*Console, error) {
 		}
 	}
 	if cfg.Spending == nil {
-		cfg.Spending, cfg.Source = cfg.Store, "recent requests"
+		cfg.Spending, cfg.Source = cfg.Store, recentSource
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
@@ -130,6 +130,9 @@ func New(cfg Config) (*Console, error) {
 	}
 	return &Console{cfg: cfg, files: files}, nil
 }
+
+// recentSource names the store as the source of figures.
+const recentSource = "recent requests"
 
 // webURL reports whether a link may be followed: a javascript URL must not be.
 func webURL(s string) bool {

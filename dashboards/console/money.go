@@ -1,6 +1,7 @@
 package console
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"slices"
@@ -17,7 +18,7 @@ type span struct {
 }
 
 var spans = [...]span{
-	{"1h", time.Hour, time.Minute}, {"24h", 24 * time.Hour, 30 * time.Minute}, {"7d", 7 * 24 * time.Hour, 3 * time.Hour}, {"30d", 30 * 24 * time.Hour, 24 * time.Hour},
+	{"1h", time.Hour, time.Minute}, {"24h", 24 * time.Hour, time.Hour}, {"7d", 7 * 24 * time.Hour, 6 * time.Hour}, {"30d", 30 * 24 * time.Hour, 24 * time.Hour},
 }
 
 // spanOf returns the span called name; "": a day.
@@ -45,6 +46,8 @@ type moneyView struct {
 	Step   float64   `json:"step_seconds"`
 	Source string    `json:"source"` // where the figures come from
 	store.Spend
+	// Classes says where the classes of the total cost come from, which not every source has.
+	Classes string        `json:"classes_source"`
 	Budgets []Budget      `json:"budgets"`
 	Alerts  []store.Alert `json:"alerts"` // newest first
 }
@@ -63,8 +66,7 @@ func (c *Console) serveMoney(w http.ResponseWriter, r *http.Request) {
 	}
 	until := c.cfg.Now().UTC().Truncate(s.step).Add(s.step)
 	v := moneyView{By: by, Since: until.Add(-s.long), Until: until, Step: s.step.Seconds(), Source: c.cfg.Source, Budgets: []Budget{}, Alerts: c.cfg.Store.Alerts(100)}
-	var err error
-	if v.Spend, err = c.cfg.Spending.Spend(r.Context(), store.SpendQuery{Since: v.Since, Until: v.Until, Step: s.step, By: by, Series: moneySeries}); err != nil {
+	if err := c.spend(r.Context(), &v, store.SpendQuery{Since: v.Since, Until: v.Until, Step: s.step, By: by, Series: moneySeries}); err != nil {
 		refuse(w, http.StatusInternalServerError, err)
 		return
 	}
@@ -77,6 +79,26 @@ func (c *Console) serveMoney(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	writeJSON(w, http.StatusOK, v)
+}
+
+// spend fills in what was spent. The classes are the store's where the source does not tell them apart.
+func (c *Console) spend(ctx context.Context, v *moneyView, q store.SpendQuery) (err error) {
+	v.Classes = v.Source
+	if v.Spend, err = c.cfg.Spending.Spend(ctx, q); err != nil {
+		return err
+	}
+	t := &v.Total
+	if t.InputCost+t.ReadCost+t.WriteCost+t.OutputCost+t.OtherCost > 0 || t.Cost == 0 {
+		return nil
+	}
+	recent, err := c.cfg.Store.Spend(ctx, q)
+	if err != nil {
+		return err
+	}
+	of := &recent.Total
+	v.Classes = recentSource
+	t.InputCost, t.ReadCost, t.WriteCost, t.OutputCost, t.OtherCost = of.InputCost, of.ReadCost, of.WriteCost, of.OutputCost, of.OtherCost
+	return nil
 }
 
 // statsWindow is what the health view looks back on.

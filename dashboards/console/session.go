@@ -17,7 +17,6 @@ import (
 
 // How long and how many.
 const (
-	ticketLife  = 5 * time.Minute
 	sessionLife = 12 * time.Hour
 	maxTickets  = 32
 	maxSessions = 64
@@ -56,13 +55,16 @@ func put(m *map[digest]time.Time, secret string, now, until time.Time, most int)
 	(*m)[sha256.Sum256([]byte(secret))] = until
 }
 
-// Ticket returns the part of the console's URL after the "#" that opens it once, within five minutes, without asking for a
-// token. What follows a "#" is sent to no server and stands in no log.
-func (c *Console) Ticket() string {
+// TicketLife is how long a ticket is good by custom.
+const TicketLife = 5 * time.Minute
+
+// Ticket returns the part of the console's URL after the "#" that opens it once, within life, without asking for a token.
+// What follows a "#" is sent to no server and stands in no log.
+func (c *Console) Ticket(life time.Duration) string {
 	secret, now := newSecret(), c.cfg.Now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	put(&c.gate.tickets, secret, now, now.Add(ticketLife), maxTickets)
+	put(&c.gate.tickets, secret, now, now.Add(life), maxTickets)
 	return "token=" + secret
 }
 
@@ -186,5 +188,5 @@ func (c *Console) serveOpen(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusUnauthorized, errors.New("the token of run.json is needed"))
 		return
 	}
-	writeJSON(w, http.StatusOK, map[string]string{"path": "/#" + c.Ticket()})
+	writeJSON(w, http.StatusOK, map[string]string{"path": "/#" + c.Ticket(TicketLife)})
 }

@@ -95,7 +95,7 @@ func (s *Store) Spend(_ context.Context, q SpendQuery) (Spend, error) {
 		}
 		return n > 0
 	})
-	return Spend{total, topSeries(sums, q.Series)}, nil
+	return Spend{total, TopSeries(sums, q.Series)}, nil
 }
 
 func spendText(by string) int {
@@ -160,8 +160,8 @@ func (s *SpendSum) Plus(o *SpendSum) {
 	s.OtherCost += o.OtherCost
 }
 
-// topSeries orders series by cost and adds up those beyond most.
-func topSeries(sums map[string]*SpendSeries, most int) []SpendSeries {
+// TopSeries returns series, the dearest first; those beyond most are added up in one with Rest set. most 0: all.
+func TopSeries(sums map[string]*SpendSeries, most int) []SpendSeries {
 	out := make([]SpendSeries, 0, len(sums))
 	for _, s := range sums {
 		out = append(out, *s)

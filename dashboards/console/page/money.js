@@ -48,7 +48,7 @@ function view(m, signal) {
       tile("From the cache", t.input_tokens ? percent(t.cache_read_tokens / t.input_tokens) : "–", "of input tokens"),
       t.unpriced ? tile("Unpriced", number(t.unpriced), "requests without a known price") : null),
     spend(m, signal),
-    h("div", { class: "columns" }, costClasses(t), alerts(m.alerts)),
+    h("div", { class: "columns" }, costClasses(m), alerts(m.alerts)),
     budgets(m.budgets),
   ];
 }
@@ -78,10 +78,11 @@ function spend(m, signal) {
     })))));
 }
 
-function costClasses(t) {
+function costClasses(m) {
+  const t = m.total;
   const sum = classes.reduce((n, [key]) => n + t[key], 0);
   const parts = classes.map(([key, name], i) => [name, t[key], i]).filter(([, v]) => v > 0);
-  return h("section", { "aria-label": "Classes of cost" }, h("h2", {}, "What it was spent on"),
+  return h("section", { "aria-label": "Classes of cost" }, h("h2", {}, "What it was spent on", m.classes_source !== m.source ? h("small", {}, " in " + m.classes_source) : null),
     sum ? [h("div", { class: "stack", "aria-hidden": "true" }, parts.map(([, v, i]) => h("i", { class: "class-" + i, style: { width: 100 * v / sum + "%" } }))),
       h("ul", { class: "classes" }, parts.map(([name, v, i]) => h("li", {}, h("i", { class: "swatch class-" + i, "aria-hidden": "true" }), h("span", {}, name), h("b", {}, usd(v)), h("span", { class: "dim" }, percent(v / sum)))))]
       : h("p", { class: "dim" }, "Nothing yet."));
