@@ -13,10 +13,10 @@ import (
 	"strings"
 )
 
-// page is the page as it is served.
+// files are the page as it is served.
 //
 //go:embed page
-var page embed.FS
+var files embed.FS
 
 // policy lets the page load its own files and nothing else, run no script or style that stands in the page, and make no HTML
 // from text at all.
@@ -35,8 +35,8 @@ var assetKinds = map[string]string{
 }
 
 func loadAssets() (map[string]*asset, error) {
-	files := map[string]*asset{}
-	entries, err := fs.ReadDir(page, "page")
+	list := map[string]*asset{}
+	entries, err := fs.ReadDir(files, "page")
 	if err != nil {
 		return nil, fmt.Errorf("console: %w", err)
 	}
@@ -45,7 +45,7 @@ func loadAssets() (map[string]*asset, error) {
 		if kind == "" {
 			continue
 		}
-		body, err := page.ReadFile("page/" + e.Name())
+		body, err := files.ReadFile("page/" + e.Name())
 		if err != nil {
 			return nil, fmt.Errorf("console: %w", err)
 		}
@@ -61,9 +61,9 @@ func loadAssets() (map[string]*asset, error) {
 			return nil, fmt.Errorf("console: %w", err)
 		}
 		sum := sha256.Sum256(body)
-		files[e.Name()] = &asset{kind, body, zipped.Bytes(), `"` + hex.EncodeToString(sum[:12]) + `"`}
+		list[e.Name()] = &asset{kind, body, zipped.Bytes(), `"` + hex.EncodeToString(sum[:12]) + `"`}
 	}
-	return files, nil
+	return list, nil
 }
 
 // servePage answers every view with the same page, which holds no data.

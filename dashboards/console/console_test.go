@@ -581,7 +581,7 @@ func TestChartLibraryIsThePublishedOne(t *testing.T) {
 	for name, want := range map[string]string{
 		"uplot.js": "19c8d4c6ad88929a79f4ae49d6f7161566dfd0ba3d15cc495e974f787eb78f1f", "uplot.css": "df630c6a8d6f8eeaff264b50f73ce5b114f646ffd9a0bb74f049b0a00135fa04",
 	} {
-		body, err := page.ReadFile("page/" + name)
+		body, err := files.ReadFile("page/" + name)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -25,6 +25,7 @@ func (s *server) adminHandler(cfg *config.Config, listen string) http.Handler {
 	for pattern, h := range s.accounts.routes() {
 		mux.Handle(pattern, s.authorized(h))
 	}
+	s.registerConsole(mux)
 	guarded := newGuard(mux, listen, append([]string{cfg.Server.PublicName}, cfg.Server.AdminHosts...)...)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		secure(w.Header())

@@ -231,6 +231,9 @@ func (e example) curl(base string) string {
 func (d *demonstration) printExamples(s *screen) {
 	base := d.server.DataURL()
 	fmt.Fprintf(s.out, "%s: send requests, and their traces appear here.\n\n", s.bold("The gateway stays up"))
+	if c := d.server.console; c != nil {
+		fmt.Fprintf(s.out, "  The console: requests, traces, money (this address works once)\n    %s/#%s\n\n", d.server.AdminURL(), c.Ticket(consoleDemoLife))
+	}
 	printCurls(s, base)
 	fmt.Fprintf(s.out, "  Claude Code\n    ANTHROPIC_BASE_URL=%s ANTHROPIC_API_KEY=simulated claude\n\n", base)
 	fmt.Fprintf(s.out, "%s\n\n", s.dim("Ctrl-C ends it."))

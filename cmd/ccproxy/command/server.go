@@ -21,10 +21,12 @@ import (
 	"golang.org/x/net/netutil"
 
 	"github.com/ccproxy/ccproxy/cmd/ccproxy/config"
+	"github.com/ccproxy/ccproxy/dashboards/console"
 	"github.com/ccproxy/ccproxy/gateway"
 	"github.com/ccproxy/ccproxy/gateway/route"
 	"github.com/ccproxy/ccproxy/hooks"
 	"github.com/ccproxy/ccproxy/telemetry"
+	"github.com/ccproxy/ccproxy/telemetry/store"
 )
 
 // serverOptions are what a server needs besides its configuration. The zero value is right for `ccproxy start`, but for
@@ -58,6 +60,8 @@ type server struct {
 	gateway   *gateway.Gateway
 	storage   *storage
 	accounts  *accounts
+	traces    *store.Store        // recent ones; nil: there is no admin port to show them
+	console   *console.Console    // the same
 	gauges    metric.Registration // of budgets; nil: there are none yet
 	targets   metric.Registration // of targets' circuits; nil: the same
 	run       runInfo
@@ -135,7 +139,10 @@ func (s *server) start(ctx context.Context, cfg *config.Config, listen, adminLis
 		return err
 	}
 	s.wiring.attach(s.accounts, snapshot)
-	if s.telemetry, err = telemetry.Start(ctx, withPlumbing(tc, s.opt.SpanProcessors, s.log, s.opt.Console)); err != nil {
+	if err := s.openConsole(ctx, cfg, adminListen); err != nil {
+		return err
+	}
+	if s.telemetry, err = telemetry.Start(ctx, withPlumbing(tc, s.spanProcessors(), s.log, s.opt.Console)); err != nil {
 		return err
 	}
 	if s.reloads, err = newReloads(s.telemetry.MeterProvider()); err != nil {
@@ -153,7 +160,7 @@ func (s *server) start(ctx context.Context, cfg *config.Config, listen, adminLis
 	if err != nil {
 		return err
 	}
-	s.accounts.onAlert(recorder.BudgetAlert)
+	s.accounts.onAlert(s.alertTo(recorder.BudgetAlert))
 	if s.gauges, err = telemetry.RegisterBudgets(s.telemetry.MeterProvider(), telemetry.BudgetGauges{
 		Statuses: s.accounts.ledger.Statuses, Subjects: cfg.Telemetry.BudgetSubjects,
 		KnownModel: func(model string) string { return knownModel(s.gateway.Snapshot(), model) },
@@ -422,6 +429,7 @@ func (s *server) release(ctx context.Context) error {
 			_ = l.Close() // closed already once it has served
 		}
 	}
+	errs = append(errs, s.closeConsole())
 	s.wiring.close()
 	for _, r := range []metric.Registration{s.gauges, s.targets} {
 		if r != nil {

@@ -31,6 +31,10 @@ type Telemetry struct {
 	QueueBytes Size `yaml:"queue_bytes" check:"positive"`
 	// Dimensions are the caller attributes allowed on cost metrics: team, key_alias.
 	Dimensions []string `yaml:"dimensions" enum:"team key_alias"`
+	// GrafanaURL is where the console links to. Empty: nowhere.
+	GrafanaURL string `yaml:"grafana_url" check:"url"`
+	// TraceURL is where a trace can be seen elsewhere; {trace_id} stands for its id. Empty: nowhere.
+	TraceURL string `yaml:"trace_url" check:"url"`
 }
 
 // Exporter is one OTLP destination.
