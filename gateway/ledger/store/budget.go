@@ -7,6 +7,7 @@ import (
 	"hash/crc32"
 	"math"
 	"strings"
+	"time"
 
 	"github.com/ccproxy/ccproxy/gateway"
 )
@@ -22,8 +23,15 @@ func (s *Store) Sums(ctx context.Context) ([]Sum, error) {
 }
 
 // settle makes queries see what was settled before. When the disk takes nothing
-// they see what is there.
-func (s *Store) settle(ctx context.Context) { _ = s.flush(ctx) }
+// they see what is there; so they do when it takes long.
+func (s *Store) settle(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, settleWait)
+	defer cancel()
+	_ = s.flush(ctx)
+}
+
+// settleWait is how long a query waits for what was settled before.
+const settleWait = 2 * time.Second
 
 // SaveSums sets sums, made where there are none: what a budget has spent when it
 // is new or its definition has changed. Lines settled afterwards add to them.

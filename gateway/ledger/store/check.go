@@ -231,6 +231,12 @@ func eachRow(ctx context.Context, db queryer, path, table, query string, scan fu
 	return nil
 }
 
+// nothingThere is the error for a database that has gone while its journal has
+// not: to begin another would set all budgets to zero.
+func nothingThere(path string) error {
+	return &CorruptError{File: path, Offset: 0, Reason: "nothing is there, though there is a journal"}
+}
+
 // rowDamaged is the error for a row that does not match its checksum.
 func rowDamaged(path, place string) error {
 	return &CorruptError{File: path, Offset: -1, Place: place, Reason: "it does not match its checksum"}

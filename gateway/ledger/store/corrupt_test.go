@@ -266,7 +266,7 @@ func TestFlippedByteOfTheDatabaseIsFound(t *testing.T) {
 		t.Fatal(err)
 	}
 	found, tried := 0, 0
-	for at := 0; at < len(whole); at += 37 {
+	for at := 0; at < len(whole); at += 101 {
 		if whole[at] == 0 { // most are free space
 			continue
 		}
@@ -380,5 +380,36 @@ func TestSumThatIsNotItsLinesIsFound(t *testing.T) {
 	r, err := s.Verify(t.Context(), nil)
 	if err != nil || len(r.Problems) != 1 || !strings.Contains(r.Problems[0].Error(), `sum of budget "everything"`) {
 		t.Errorf("got %+v %v", r, err)
+	}
+}
+
+// A database that is gone is not begun again while its journal is there.
+func TestMissingDatabaseIsNotBegunAgain(t *testing.T) {
+	for _, empty := range []bool{false, true} {
+		dir := t.TempDir()
+		s, _ := openStore(t, dir)
+		if err := s.Held(childHold("open")); err != nil {
+			t.Fatal(err)
+		}
+		left := copyDir(t, dir)
+		closeStore(t, s)
+		for _, end := range []string{"", "-wal", "-shm"} {
+			if err := (realDisk{}).remove(filepath.Join(left, databaseName+end)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if empty {
+			if err := createEmpty(filepath.Join(left, databaseName)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, _, err := Open(t.Context(), Options{Dir: left}); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("opened: %v", err)
+		}
+		done, again, r := repaired(t, left)
+		if len(r.InDoubt) != 1 || done.Holds != 1 {
+			t.Errorf("repaired %+v, in doubt %v", done, r.InDoubt)
+		}
+		closeStore(t, again)
 	}
 }

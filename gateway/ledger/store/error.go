@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"syscall"
 
 	"modernc.org/sqlite"
@@ -65,10 +66,16 @@ func code(err error) (primary, extended int) {
 	return e.Code() & 0xff, e.Code()
 }
 
-// damaged reports whether SQLite found its file malformed.
+// damaged reports whether SQLite found its file malformed, or without a table or
+// a column that was made with it.
 func damaged(err error) bool {
-	primary, _ := code(err)
-	return primary == sqlite3.SQLITE_CORRUPT || primary == sqlite3.SQLITE_NOTADB
+	switch primary, _ := code(err); primary {
+	case sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB:
+		return true
+	case sqlite3.SQLITE_ERROR:
+		return strings.Contains(err.Error(), "no such ") || strings.Contains(err.Error(), "has no column ")
+	}
+	return false
 }
 
 // unsynced reports whether the error is of a sync, after which nothing is known

@@ -237,6 +237,7 @@ func TestSlowDatabaseShedsHolds(t *testing.T) {
 		if h := s.Health(); h.QueuedBytes > 64<<10 || h.Lost > 0 {
 			t.Errorf("health: %+v", h)
 		}
+		time.Sleep(time.Minute)
 		if got := costs(t, s); len(got) != held {
 			t.Errorf("got %d lines, want %d", len(got), held)
 		}
@@ -266,14 +267,23 @@ func TestFullQueueKeepsWhatTheJournalHas(t *testing.T) {
 		t.Errorf("health: %+v", h)
 	}
 	d.setFail(nil)
+	left := copyDir(t, dir) // as a kill leaves it
 	close(stop)
-	closeStore(t, s)
-	again, r := openStore(t, dir)
-	if got := costs(t, again); len(got) != 100 || r.Lines == 0 {
-		t.Errorf("got %d lines, %d of the journal, want 100", len(got), r.Lines)
+	again, r := openStore(t, left)
+	if got := costs(t, again); len(got) != 100 || r.Lines != 100 {
+		t.Errorf("after a kill: %d lines, %d of the journal, want 100", len(got), r.Lines)
 	}
-	verified(t, again)
-	closeStore(t, again)
+	if err := s.Held(childHold("more")); err != nil {
+		t.Error(err)
+	}
+	if err := settled(s, "more"); err != nil {
+		t.Error(err)
+	}
+	if got := costs(t, s); len(got) != 101 {
+		t.Errorf("got %d lines, want 101", len(got))
+	}
+	verified(t, s)
+	closeStore(t, s)
 	if names, _ := journalFiles(dir); len(names) > 0 {
 		t.Errorf("journal after close: %v", names)
 	}
@@ -368,4 +378,56 @@ func TestJournalStaysSmall(t *testing.T) {
 		t.Errorf("got %d lines, want 6000", got)
 	}
 	verified(t, again)
+}
+
+// A record that is no line holds up no other, and is kept.
+func TestRecordThatIsNoLineIsSetAside(t *testing.T) {
+	s, _ := openStore(t, t.TempDir())
+	for i, body := range [][]byte{{0xff}, {}, appendSettled(nil, lineAt(1), nil, nil), {0x0a, 0x01, 0x07}} {
+		if err := s.enqueue(fmt.Sprint(i), body, false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := costs(t, s); len(got) != 1 {
+		t.Errorf("lines: %v", got)
+	}
+	var n int
+	if err := s.DB().QueryRowContext(t.Context(), "SELECT count(*) FROM rejects WHERE record = x'ff' OR record = x'0a0107' OR record = x''").Scan(&n); err != nil || n != 3 {
+		t.Errorf("got %d rejects, %v", n, err)
+	}
+	verified(t, s)
+}
+
+// Whatever the database says once, it is asked again.
+func TestCommitIsRepeated(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		failures := 3
+		s, _ := openStore(t, dir, func(o *Options) {
+			o.commit = func() error {
+				if failures--; failures >= 0 {
+					return errors.New("no reason")
+				}
+				return nil
+			}
+		})
+		if err := settled(s, "a"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Second)
+		if h := s.Health(); !errors.Is(h.Err, ErrUnavailable) || h.QueuedLines != 1 {
+			t.Errorf("health: %+v", h)
+		}
+		if err := s.flush(t.Context()); !errors.Is(err, ErrUnavailable) {
+			t.Errorf("flush: %v", err)
+		}
+		time.Sleep(3 * time.Second)
+		if h := s.Health(); h.Err != nil || h.QueuedLines != 0 {
+			t.Errorf("health: %+v", h)
+		}
+		if got := costs(t, s); len(got) != 1 {
+			t.Errorf("lines: %v", got)
+		}
+		closeStore(t, s)
+	})
 }

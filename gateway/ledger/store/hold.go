@@ -243,7 +243,7 @@ func (s *Store) enqueue(id string, body []byte, journaled bool) error {
 	defer s.mu.Unlock()
 	s.endHold(id)
 	if s.pending.bytes+s.batch+len(body) > 2*s.opts.QueueBytes {
-		if journaled { // it is found by the next Open
+		if journaled { // the writer finds it there
 			s.keep = true
 			return nil
 		}

@@ -11,8 +11,7 @@ import (
 	"hash/crc32"
 	"math"
 	"strconv"
-
-	"github.com/google/uuid"
+	"time"
 
 	"github.com/ccproxy/ccproxy/gateway"
 )
@@ -24,7 +23,7 @@ var errPoison = errors.New("cannot be stored")
 type batch struct {
 	added   int // lines that were not there
 	had     int // lines that were
-	skipped int // what cannot be stored at all
+	skipped int // what cannot be stored as a line, and is in rejects
 }
 
 // commit writes a queue of settlements in one transaction.
@@ -39,6 +38,9 @@ func (w *writer) commit(q *queue) (b batch, err error) {
 			switch added, err := w.settle(body); {
 			case errors.Is(err, errPoison):
 				b.skipped++
+				if err := w.reject(body, err); err != nil {
+					return err
+				}
 			case err != nil:
 				return err
 			case added:
@@ -50,6 +52,13 @@ func (w *writer) commit(q *queue) (b batch, err error) {
 		return w.finish()
 	})
 	return b, err
+}
+
+// reject keeps a settlement that cannot be a line, so that it holds up no other
+// and is not lost.
+func (w *writer) reject(body []byte, cause error) error {
+	_, err := w.exec(stmtReject, time.Now().UnixMilli(), body, cause.Error())
+	return err
 }
 
 func (w *writer) loadTip() error {
@@ -129,6 +138,9 @@ func (w *writer) settle(body []byte) (added bool, err error) {
 	}
 	var l Line
 	shape, tags, err := l.decode(s.line)
+	if err == nil && (l.ID == "" || shape == nil) {
+		err = errRecord
+	}
 	if err != nil {
 		return false, fmt.Errorf("%w: %w", errPoison, err)
 	}
@@ -345,12 +357,20 @@ func accountList(accounts []*account) string {
 	return string(append(b, ']'))
 }
 
-// packUUID returns how an id is stored: in 16 bytes if that loses nothing.
+// packUUID returns how an id is stored: in 16 bytes if it is a UUID as
+// uuid.UUID.String writes it, so that nothing is lost.
 func packUUID(id string) driver.Value {
-	if len(id) == 36 {
-		if u, err := uuid.Parse(id); err == nil && u.String() == id {
-			return u[:]
-		}
+	if len(id) != 36 || id[8] != '-' || id[13] != '-' || id[18] != '-' || id[23] != '-' {
+		return id
+	}
+	var digits [32]byte
+	copy(digits[:], id[:8])
+	copy(digits[8:], id[9:13])
+	copy(digits[12:], id[14:18])
+	copy(digits[16:], id[19:23])
+	copy(digits[20:], id[24:])
+	if b := unhex(digits[:]); b != nil {
+		return b
 	}
 	return id
 }
@@ -358,11 +378,26 @@ func packUUID(id string) driver.Value {
 // packHex returns how a trace id is stored.
 func packHex(id string) driver.Value {
 	if len(id) == 32 {
-		if b, err := hex.DecodeString(id); err == nil && hex.EncodeToString(b) == id {
+		if b := unhex([]byte(id)); b != nil {
 			return b
 		}
 	}
 	return id
+}
+
+// unhex decodes hexadecimal digits; nil: they are not all, or some are upper
+// case.
+func unhex(digits []byte) []byte {
+	for _, c := range digits {
+		if c >= 'A' && c <= 'F' {
+			return nil
+		}
+	}
+	b := make([]byte, len(digits)/2)
+	if _, err := hex.Decode(b, digits); err != nil {
+		return nil
+	}
+	return b
 }
 
 // packTags returns tags as a JSON object, "" without any.

@@ -111,7 +111,9 @@ func (s *Store) recover(ctx context.Context, found *replayed) (*Recovered, error
 			return nil, fmt.Errorf("replay journal: %w", err)
 		}
 		r.Lines += b.added
-		s.keep = s.keep || b.skipped > 0
+		if b.skipped > 0 {
+			s.log.Error("records of the ledger's journal cannot be stored as lines; they are in the table rejects", "records", b.skipped)
+		}
 	}
 	for _, id := range found.order {
 		if err := s.doubt(ctx, id, found.holds[id], r); err != nil {
@@ -131,9 +133,6 @@ func (s *Store) recover(ctx context.Context, found *replayed) (*Recovered, error
 	j.turn(n)
 	if s.opts.Full {
 		j.synced = j.end
-	}
-	if s.keep {
-		return r, nil
 	}
 	j.old = found.files
 	return r, s.retireJournal()

@@ -164,6 +164,10 @@ func (r *repair) copySource() error {
 			return err
 		}
 	}
+	// Without a database there is the journal.
+	if err := createEmpty(r.path(repairSource)); err != nil {
+		return err
+	}
 	return mendHeader(r.path(repairSource))
 }
 
@@ -185,6 +189,9 @@ func copyFile(from, to string) error {
 // database: without it SQLite reads nothing of the rest.
 // https://www.sqlite.org/fileformat2.html#the_database_header
 func mendHeader(path string) error {
+	if info, err := os.Stat(path); err != nil || info.Size() == 0 {
+		return err
+	}
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
 		return err

@@ -196,7 +196,7 @@ func checkRepair(t *testing.T, dir string, s *Store, done *Repaired) {
 // Each page in turn is gone. What can be read is kept, and no budget starts from
 // zero unless it is said to be forgotten.
 func TestRepairOfAnyPage(t *testing.T) {
-	const lines = 300
+	const lines = 120
 	dir, was := damagedStore(t, lines, func(*testing.T, string) {})
 	whole := snapshot(t, dir)[databaseName]
 	for page := 0; page < len(whole)/4096; page++ {

@@ -110,6 +110,12 @@ CREATE TABLE outbox (
 	crc INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX outbox_next ON outbox (failed, next);
+CREATE TABLE rejects (
+	id INTEGER PRIMARY KEY,
+	time INTEGER NOT NULL,
+	record BLOB NOT NULL,
+	error TEXT NOT NULL
+);
 CREATE TABLE repairs (
 	id INTEGER PRIMARY KEY,
 	time INTEGER NOT NULL,

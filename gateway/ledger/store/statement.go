@@ -71,6 +71,7 @@ const (
 	stmtDropBudgets
 	stmtAddBudget
 	stmtForget
+	stmtReject
 	stmtBegin
 	stmtCommit
 	stmtRollback
@@ -101,6 +102,7 @@ var statements = [stmtCount]string{
 	stmtDropBudgets: `DELETE FROM budgets`,
 	stmtAddBudget:   `INSERT INTO budgets VALUES (?, ?, ?, ?)`,
 	stmtForget:      `DELETE FROM budgets WHERE name = ? OR ? = '*'`,
+	stmtReject:      `INSERT INTO rejects (time, record, error) VALUES (?, ?, ?)`,
 	stmtBegin:       `BEGIN IMMEDIATE`,
 	stmtCommit:      `COMMIT`,
 	stmtRollback:    `ROLLBACK`,
@@ -118,9 +120,11 @@ func newWriter(ctx context.Context, db *sql.DB) (*writer, error) {
 		for i, text := range statements {
 			// The statements outlive ctx, and a context that can end costs a
 			// goroutine for each execution.
-			if w.stmts[i], err = w.raw.(driver.ConnPrepareContext).PrepareContext(context.Background(), text); err != nil {
+			stmt, err := w.raw.(driver.ConnPrepareContext).PrepareContext(context.Background(), text)
+			if err != nil {
 				return fmt.Errorf("prepare %.40q: %w", text, err)
 			}
+			w.stmts[i] = stmt
 		}
 		return nil
 	})

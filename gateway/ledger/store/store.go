@@ -73,7 +73,7 @@ type Store struct {
 	queued    uint64   // settlements, since the start
 	committed uint64   // of queued
 	urgent    bool     // somebody waits for a commit
-	keep      bool     // something is only in the journal: no file of it is removed
+	keep      bool     // something is only in the journal
 	lost      uint64   // settlements that are nowhere
 	written   uint64   // frames, since the start
 	durable   uint64   // of written
@@ -138,7 +138,7 @@ func Open(ctx context.Context, opts Options) (*Store, *Recovered, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := s.openDatabases(ctx); err != nil {
+	if err := s.openDatabases(ctx, len(found.files) > 0); err != nil {
 		return nil, nil, errors.Join(err, s.closeDatabases())
 	}
 	r, err := s.recover(ctx, found)
@@ -185,8 +185,9 @@ func newStore(opts Options) *Store {
 }
 
 // openDatabases opens ledger.db three times: for the writer, for queries, and
-// for what has to survive a power cut whatever Options say.
-func (s *Store) openDatabases(ctx context.Context) error {
+// for what has to survive a power cut whatever Options say. begun says that
+// there was a store before.
+func (s *Store) openDatabases(ctx context.Context, begun bool) error {
 	if err := createEmpty(s.path); err != nil {
 		return fmt.Errorf("make ledger: %w", err)
 	}
@@ -205,8 +206,12 @@ func (s *Store) openDatabases(ctx context.Context) error {
 		return err
 	}
 	// This changes nothing yet: a file may be refused.
-	if _, err := schemaVersion(ctx, s.read, s.path); err != nil {
+	version, err := schemaVersion(ctx, s.read, s.path)
+	if err != nil {
 		return err
+	}
+	if version == 0 && begun {
+		return nothingThere(s.path)
 	}
 	if err := migrate(ctx, s.write, s.path, s.opts.Now()); err != nil {
 		return err
@@ -215,7 +220,10 @@ func (s *Store) openDatabases(ctx context.Context) error {
 		return err
 	}
 	s.writer, err = newWriter(ctx, s.write)
-	return err
+	if err != nil {
+		return fileError(s.path, "schema", err)
+	}
+	return nil
 }
 
 func (s *Store) closeDatabases() error {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
@@ -61,13 +62,18 @@ func (s *Store) Verify(ctx context.Context, progress Progress) (*Report, error) 
 // open.
 func Verify(ctx context.Context, dir string, progress Progress) (*Report, error) {
 	path := filepath.Join(dir, databaseName)
-	if _, err := os.Stat(path); err != nil {
-		return nil, fmt.Errorf("verify ledger: %w", err)
-	}
 	v := verification{path: path, boot: bootHash(), progress: progress}
 	var err error
 	if v.files, err = readJournal(dir); err != nil {
 		return nil, err
+	}
+	if _, err := os.Stat(path); err != nil {
+		if errors.Is(err, fs.ErrNotExist) && len(v.files) > 0 {
+			v.journal()
+			v.report.add(nothingThere(path))
+			return &v.report, nil
+		}
+		return nil, fmt.Errorf("verify ledger: %w", err)
 	}
 	db, err := openDatabase(dsn(path, []string{"query_only(1)"}), 1)
 	if err != nil {
@@ -125,8 +131,15 @@ func (v *verification) journal() {
 }
 
 func (v *verification) database(ctx context.Context, tx *sql.Tx) error {
-	if _, err := schemaVersion(ctx, tx, v.path); err != nil {
+	version, err := schemaVersion(ctx, tx, v.path)
+	if err != nil {
 		return err
+	}
+	if version == 0 {
+		if len(v.files) > 0 {
+			return nothingThere(v.path)
+		}
+		return nil
 	}
 	if err := v.pages(ctx, tx); err != nil {
 		return err

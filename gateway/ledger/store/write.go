@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
+
+	sqlite3 "modernc.org/sqlite/lib"
 )
 
 // runWriter moves settlements from the queue to the database.
@@ -50,7 +53,45 @@ func (s *Store) commitPending() bool {
 	if s.takePending() && s.commitBatch() != nil {
 		return false
 	}
-	return s.retireJournal() == nil
+	return s.reread() == nil && s.retireJournal() == nil
+}
+
+// reread writes what only the journal has, because the queue was full.
+func (s *Store) reread() error {
+	s.mu.Lock()
+	keep := s.keep
+	s.keep = false // what comes now is for the next time
+	s.mu.Unlock()
+	if !keep {
+		return nil
+	}
+	err := s.commitJournal()
+	if err != nil {
+		s.mu.Lock()
+		s.keep = true
+		s.mu.Unlock()
+		s.failDatabase(err)
+	}
+	return err
+}
+
+func (s *Store) commitJournal() error {
+	s.gate.lock()
+	files, err := readJournal(s.opts.Dir)
+	s.gate.unlock()
+	if err != nil {
+		return err
+	}
+	found, err := replay(files, s.journal.boot, false)
+	if err != nil {
+		return err
+	}
+	for chunks := range slices.Chunk(found.settled.chunks, recoverBatch) {
+		if _, err := s.writer.commit(&queue{chunks: chunks}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // takePending makes the queue the batch to commit, and turns the journal's page
@@ -79,13 +120,37 @@ func (s *Store) take() bool {
 	return true
 }
 
+// errNoWriter says that there was no connection to be had.
+var errNoWriter = errors.New("no connection to the ledger's database")
+
 func (s *Store) commit() (batch, error) {
 	if s.opts.commit != nil {
 		if err := s.opts.commit(); err != nil {
 			return batch{}, err
 		}
 	}
+	if s.writer == nil {
+		return batch{}, errNoWriter
+	}
 	return s.writer.commit(&s.retained)
+}
+
+// renewWriter takes another connection when the error leaves in doubt what
+// state the present one is in.
+func (s *Store) renewWriter(cause error) error {
+	if primary, _ := code(cause); primary > sqlite3.SQLITE_ERROR {
+		return nil
+	}
+	if s.writer != nil {
+		_ = s.writer.close() // it may be broken
+		s.writer = nil
+	}
+	w, err := newWriter(context.Background(), s.write)
+	if err != nil {
+		return err
+	}
+	s.writer = w
+	return nil
 }
 
 // spareChunks is how many chunks of memory are kept for the queue.
@@ -96,7 +161,7 @@ func (s *Store) commitBatch() error {
 	b, err := s.commit()
 	if err != nil {
 		s.failDatabase(err)
-		return err
+		return errors.Join(err, s.renewWriter(err))
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -110,8 +175,7 @@ func (s *Store) commitBatch() error {
 	s.batch = 0
 	s.committed += uint64(b.added + b.had + b.skipped)
 	if b.skipped > 0 {
-		s.keep = true
-		s.log.Error("ledger lines cannot be stored; they stay in the journal", "lines", b.skipped)
+		s.log.Error("records of the ledger cannot be stored as lines; they are in the table rejects", "records", b.skipped)
 	}
 	return nil
 }
@@ -280,7 +344,10 @@ func (s *Store) runJob(j *job) {
 		j.done <- readOnly
 		return
 	}
-	err := s.writer.transact(func() error { return j.do(s.writer) })
+	err := errNoWriter
+	if s.writer != nil {
+		err = s.writer.transact(func() error { return j.do(s.writer) })
+	}
 	if unsynced(err) {
 		s.failDatabase(err)
 	}
