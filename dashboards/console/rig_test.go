@@ -27,7 +27,6 @@ type rig struct {
 	store   *store.Store
 	console *Console
 	server  *httptest.Server
-	played  int64
 }
 
 func newRig(t testing.TB, change ...func(*Config)) *rig {

@@ -87,6 +87,3 @@ func outcome(a *gateway.Attempt) string {
 	}
 	return names.OutcomeFailed
 }
-
-// void is the outcome of the lines of attempts that cannot have cost anything.
-const void = "void"

@@ -100,9 +100,3 @@ func charge(count, pico int64, s scale) (gateway.NanoUSD, bool) {
 	}
 	return gateway.NanoUSD(q), true
 }
-
-// counts returns the usage by class.
-func counts(u *gateway.Usage) [classCount]int64 {
-	return [classCount]int64{u.Input, u.CacheRead, u.CacheWrite, u.CacheWrite1h, u.Output, u.Reasoning,
-		u.AudioIn, u.AudioOut, u.ImageIn, u.ImageOut, u.WebSearches}
-}

@@ -22,12 +22,11 @@ type block struct {
 	size    int      // bytes in the database
 
 	// Of a block that is not sealed and saved:
-	rows     *table // of the entries
-	names    *table // of the spans
-	spans    []byte
-	sealed   bool // takes no more
-	unsaved  bool
-	attempts int // failed ones to save it
+	rows    *table // of the entries
+	names   *table // of the spans
+	spans   []byte
+	sealed  bool // takes no more
+	unsaved bool
 }
 
 // parts are the memory of a block that takes exchanges, to be used again.

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"syscall"
 
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
@@ -94,6 +93,3 @@ func passing(err error) bool {
 	}
 	return true
 }
-
-// refused reports whether the file system takes nothing at all, full or not.
-func refused(err error) bool { return errors.Is(err, syscall.EROFS) || errors.Is(err, syscall.EACCES) }

@@ -32,11 +32,11 @@ type row struct {
 	crc      int64
 	accounts string
 
-	id, exchange, trace  any
-	at, duration         int64
-	tags, classes        string
-	cost, baseline, held sql.NullInt64
-	dest                 []any
+	id, exchange, trace any
+	at, duration        int64
+	tags, classes       string
+	cost, baseline      sql.NullInt64
+	dest                []any
 }
 
 // scan reads the current row. The tags map is new for each.

@@ -327,7 +327,6 @@ func fields(b []byte, text func(num int, v []byte) error, number func(num int, v
 // unknown is the error for a field this version does not have.
 func unknown(num int) error { return fmt.Errorf("%w: unknown field %d", errRecord, num) }
 
-func noText(num int, _ []byte) error  { return unknown(num) }
 func noNumber(num int, _ int64) error { return unknown(num) }
 
 // decodeShape reads what appendShape wrote.
