@@ -132,7 +132,7 @@ func New(cfg Config) (*Console, error) {
 }
 
 // recentSource names the store as the source of figures.
-const recentSource = "recent requests"
+const recentSource = "from recent requests"
 
 // webURL reports whether a link may be followed: a javascript URL must not be.
 func webURL(s string) bool {

@@ -317,6 +317,8 @@ func Duration(d time.Duration) string {
 	switch {
 	case d < time.Millisecond:
 		return fmt.Sprintf("%d µs", max(d, 0).Microseconds())
+	case d < 10*time.Millisecond:
+		return fmt.Sprintf("%.1f ms", float64(d)/float64(time.Millisecond))
 	case d < time.Second:
 		return fmt.Sprintf("%.0f ms", float64(d)/float64(time.Millisecond))
 	case d < time.Minute:
@@ -329,6 +331,8 @@ func Duration(d time.Duration) string {
 func USD(v float64) string {
 	a := math.Abs(v)
 	switch {
+	case a > 0 && a < 1e-6:
+		return "<$0.000001"
 	case a == 0 || a >= 1:
 		return fmt.Sprintf("$%.2f", v)
 	case a >= 0.01:

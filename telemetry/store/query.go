@@ -212,7 +212,12 @@ type Trace struct {
 // the id of a trace, which has several when its client began it. The id may be given in any case, without hyphens, and, from
 // 8 characters on, in part; then it is the newest that begins with it. The error is ErrNotFound, or one of reading.
 func (s *Store) Find(ctx context.Context, id string) ([]Trace, error) {
-	found := s.find(strings.ToLower(strings.TrimSpace(id)))
+	id = strings.ToLower(strings.TrimSpace(id))
+	found := s.find(id)
+	if len(found) == 0 {
+		s.catchUp(ctx) // whoever has seen an answer finds its trace
+		found = s.find(id)
+	}
 	if len(found) == 0 {
 		return nil, ErrNotFound
 	}

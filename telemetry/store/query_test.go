@@ -166,3 +166,14 @@ func TestFeedTellsOfWhatEnds(t *testing.T) {
 		t.Error("the feed goes on although the store is closed")
 	}
 }
+
+func TestTraceIsFoundAsSoonAsItHasEnded(t *testing.T) {
+	s := openTest(t, Options{})
+	p := newPlayer(s)
+	for i := range 50 {
+		id, _ := p.play(t.Context(), plainScene(i))
+		if found, err := s.Find(t.Context(), id.String()); err != nil || len(found) != 1 {
+			t.Fatalf("got %d exchanges, %v, want it", len(found), err)
+		}
+	}
+}

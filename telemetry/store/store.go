@@ -86,6 +86,7 @@ type Store struct {
 	lost       atomic.Int64 // exchanges dropped
 	closed     atomic.Bool
 	stop, done chan struct{}
+	hurry      chan chan struct{} // asks that the queue be taken in at once; closed in answer
 	once       sync.Once
 	closeErr   error
 
@@ -99,7 +100,7 @@ type Store struct {
 // one that is damaged, or of another version, is set aside as traces.db.old, which the log says.
 func Open(ctx context.Context, opts Options) (*Store, error) {
 	opts = opts.withDefaults()
-	s := &Store{opts: opts, log: opts.Log, next: 1, feeds: map[*Feed]struct{}{}, stop: make(chan struct{}), done: make(chan struct{})}
+	s := &Store{opts: opts, log: opts.Log, next: 1, feeds: map[*Feed]struct{}{}, stop: make(chan struct{}), done: make(chan struct{}), hurry: make(chan chan struct{})}
 	s.hold.limit = opts.QueueBytes
 	s.hold.wake = make(chan struct{}, 1)
 	if opts.Dir != "" {
@@ -160,6 +161,9 @@ func (s *Store) run() {
 		case <-take.C:
 			waiting = false
 			s.take()
+		case taken := <-s.hurry:
+			s.take()
+			close(taken)
 		case <-flush.C:
 			s.flush(context.Background())
 		case <-s.stop:
@@ -167,6 +171,20 @@ func (s *Store) run() {
 			s.flush(context.Background())
 			return
 		}
+	}
+}
+
+// catchUp returns once what had ended before is in the index.
+func (s *Store) catchUp(ctx context.Context) {
+	if s.hold.queued() == 0 {
+		return
+	}
+	taken := make(chan struct{})
+	select {
+	case s.hurry <- taken:
+		<-taken
+	case <-s.done:
+	case <-ctx.Done():
 	}
 }
 

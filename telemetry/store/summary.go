@@ -117,6 +117,8 @@ func (s *summary) note(r role, v *attribute.Value) {
 		s.texts[at] = uint16(s.rows.id(short(v.AsString())))
 	case r&roleSum != 0:
 		s.nums[at] += number(v)
+	case at == numTTFT && r&roleGen != 0 && s.nums[numTTFT] > 0:
+		// The stream's span has said when the first token came, which is not always in the first chunk.
 	case r&roleSet != 0:
 		s.nums[at] = number(v)
 		if r&roleOther != 0 {

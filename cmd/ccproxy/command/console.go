@@ -30,7 +30,7 @@ func (s *server) openConsole(ctx context.Context, cfg *config.Config, adminListe
 		links = append(links, console.Link{Name: "Grafana", URL: u})
 	}
 	s.console, err = console.New(console.Config{
-		Store: s.traces, Spending: consoleSpending{s.accounts.store, s.traces}, Source: "the ledger", Budgets: s.consoleBudgets, Health: s.consoleHealth,
+		Store: s.traces, Spending: consoleSpending{s.accounts.store, s.traces}, Source: "from the ledger", Budgets: s.consoleBudgets, Health: s.consoleHealth,
 		Links: links, TraceURL: cfg.Telemetry.TraceURL, Token: func() string { return s.run.Token },
 	})
 	return err

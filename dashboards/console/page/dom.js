@@ -53,6 +53,7 @@ export const brief = (n) => (Math.abs(n) < 10000 ? count.format(n) : compact.for
 export function usd(v) {
   if (v === null || v === undefined) return "–";
   const a = Math.abs(v);
+  if (a > 0 && a < 1e-6) return "<$0.000001";
   const digits = a === 0 || a >= 1 ? 2 : a >= 0.01 ? 4 : 6;
   return (v < 0 ? "−$" : "$") + a.toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits });
 }

@@ -82,7 +82,7 @@ function costClasses(m) {
   const t = m.total;
   const sum = classes.reduce((n, [key]) => n + t[key], 0);
   const parts = classes.map(([key, name], i) => [name, t[key], i]).filter(([, v]) => v > 0);
-  return h("section", { "aria-label": "Classes of cost" }, h("h2", {}, "What it was spent on", m.classes_source !== m.source ? h("small", {}, " in " + m.classes_source) : null),
+  return h("section", { "aria-label": "Classes of cost" }, h("h2", {}, "What it was spent on", m.classes_source !== m.source ? h("small", {}, " " + m.classes_source) : null),
     sum ? [h("div", { class: "stack", "aria-hidden": "true" }, parts.map(([, v, i]) => h("i", { class: "class-" + i, style: { width: 100 * v / sum + "%" } }))),
       h("ul", { class: "classes" }, parts.map(([name, v, i]) => h("li", {}, h("i", { class: "swatch class-" + i, "aria-hidden": "true" }), h("span", {}, name), h("b", {}, usd(v)), h("span", { class: "dim" }, percent(v / sum)))))]
       : h("p", { class: "dim" }, "Nothing yet."));
