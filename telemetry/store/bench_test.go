@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"fmt"
 	"testing"
 	"time"
 
@@ -118,7 +117,7 @@ func BenchmarkList(b *testing.B) {
 		}
 	})
 	b.Run("find", func(b *testing.B) {
-		id := fmt.Sprintf("%x", s.blocks[0].entries[0].trace)
+		id := s.blocks[0].entries[0].trace.String()
 		for b.Loop() {
 			if _, err := s.Find(context.Background(), id); err != nil {
 				b.Fatal(err)
