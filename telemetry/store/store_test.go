@@ -369,19 +369,13 @@ func TestWritesThatFailAreTriedAgain(t *testing.T) {
 	settle(t, s, 1)
 	cancelled, cancel := context.WithCancel(t.Context())
 	cancel()
-	s.onGoroutine(t, func() { s.flush(cancelled) })
+	s.flush(cancelled) // with the next flush an hour away, the goroutine does nothing meanwhile
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
 	if got := openTest(t, Options{Dir: dir}).Status().Exchanges; got != 1 {
 		t.Errorf("got %d exchanges, want 1", got)
 	}
-}
-
-// onGoroutine runs f while the store's goroutine waits.
-func (s *Store) onGoroutine(t *testing.T, f func()) {
-	t.Helper()
-	f() // with a flush an hour away and nothing ending, the goroutine does nothing
 }
 
 func TestDamageWhileRunningBeginsANewFile(t *testing.T) {
