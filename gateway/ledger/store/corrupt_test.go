@@ -135,6 +135,41 @@ func TestFlippedByteOfTheJournalIsFound(t *testing.T) {
 	}
 }
 
+// L-06: after a power cut, damage is the power cut's only where nothing was
+// synced.
+func TestDamageOfWhatWasSyncedIsNoPowerCut(t *testing.T) {
+	dir := t.TempDir()
+	s, _ := openStore(t, dir, func(o *Options) { o.Full, o.boot = true, [16]byte{1} })
+	for i := range 3 {
+		if err := s.Held(childHold(fmt.Sprint(i))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	files, err := readJournal(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := replay(files, [16]byte{2}, false); err != nil {
+		t.Fatal(err)
+	}
+	// The third record says that the two before it were synced.
+	var starts []int64
+	if _, err := scan(files[0].data, files[0].name, [16]byte{2}, false, func(at int64, _ frame) error {
+		starts = append(starts, at)
+		return nil
+	}); err != nil || len(starts) != 3 {
+		t.Fatal(starts, err)
+	}
+	for i, at := range starts {
+		b := bytes.Clone(files[0].data)
+		b[at+50] ^= 1
+		found, err := replay([]journalFile{{files[0].name, b}}, [16]byte{2}, false)
+		if durable := i < 2; durable != errors.Is(err, ErrCorrupt) {
+			t.Errorf("hold %d: %v %v", i, found, err)
+		}
+	}
+}
+
 // L-06: a journal that ends anywhere.
 func TestTornJournalOpens(t *testing.T) {
 	dir := t.TempDir()

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"strings"
 
-	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
@@ -58,7 +57,10 @@ func unavailable(doing string, err error) error {
 // code returns the primary and the extended result code of an error of SQLite,
 // zeros for any other.
 func code(err error) (primary, extended int) {
-	var e *sqlite.Error
+	var e interface {
+		error
+		Code() int
+	} // *sqlite.Error
 	if !errors.As(err, &e) {
 		return 0, 0
 	}

@@ -12,6 +12,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	sqlite3 "modernc.org/sqlite/lib"
+
 	"github.com/ccproxy/ccproxy/gateway"
 )
 
@@ -189,13 +191,14 @@ func TestDiskFullUnderTheDatabase(t *testing.T) {
 	})
 }
 
-// L-28: a database that takes half a second for each batch.
+// L-28: a database that takes very long.
 func TestSlowDatabaseShedsHolds(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
+		stop := make(chan struct{})
 		s, _ := openStore(t, dir, func(o *Options) {
 			o.QueueBytes = 64 << 10
-			o.commit = func() error { time.Sleep(5 * time.Second); return nil }
+			o.commit = func() error { <-stop; return nil }
 		})
 		held, refused := 0, 0
 		var longest time.Duration
@@ -237,7 +240,7 @@ func TestSlowDatabaseShedsHolds(t *testing.T) {
 		if h := s.Health(); h.QueuedBytes > 64<<10 || h.Lost > 0 {
 			t.Errorf("health: %+v", h)
 		}
-		time.Sleep(time.Minute)
+		close(stop)
 		if got := costs(t, s); len(got) != held {
 			t.Errorf("got %d lines, want %d", len(got), held)
 		}
@@ -428,6 +431,93 @@ func TestCommitIsRepeated(t *testing.T) {
 		if got := costs(t, s); len(got) != 1 {
 			t.Errorf("lines: %v", got)
 		}
+		closeStore(t, s)
+	})
+}
+
+// sqliteError is an error as SQLite's driver has it.
+type sqliteError int
+
+func (e sqliteError) Error() string { return fmt.Sprint("sqlite error ", int(e)) }
+func (e sqliteError) Code() int     { return int(e) }
+
+// L-04, for the database: a commit that could not be synced is not repeated.
+func TestFailedSyncOfTheDatabaseStopsWriting(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		commits := 0
+		s, _ := openStore(t, dir, func(o *Options) {
+			o.commit = func() error {
+				commits++
+				return sqliteError(sqlite3.SQLITE_IOERR_FSYNC)
+			}
+		})
+		for _, id := range []string{"a", "b"} {
+			if err := s.Held(childHold(id)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := settled(s, "a"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		if h := s.Health(); !errors.Is(h.Err, ErrReadOnly) || commits != 1 {
+			t.Errorf("%d commits, health %+v", commits, h)
+		}
+		if err := s.Held(childHold("c")); !errors.Is(err, ErrReadOnly) {
+			t.Errorf("hold: %v", err)
+		}
+		if err := settled(s, "b"); !errors.Is(err, ErrReadOnly) {
+			t.Errorf("settle: %v", err)
+		}
+		if err := s.Close(t.Context()); !errors.Is(err, ErrUnavailable) {
+			t.Errorf("close: %v", err)
+		}
+	})
+	// The journal has a, and the hold of b.
+	s, r := openStore(t, dir)
+	if got := costs(t, s); len(got) != 1 || got["a"] != 1000 || len(r.InDoubt) != 1 || r.InDoubt[0].Line.ID != "b" {
+		t.Errorf("lines %v, recovered %+v", got, r)
+	}
+	closeStore(t, s)
+}
+
+// Lines are committed together, unless somebody waits for them.
+func TestLinesAreCommittedTogether(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		commits := 0
+		s, _ := openStore(t, dir, func(o *Options) { o.commit = func() error { commits++; return nil } })
+		settle := func(n int) {
+			for range n {
+				if err := settled(s, fmt.Sprint(time.Now().UnixNano(), commits)); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(time.Millisecond)
+			}
+		}
+		check := func(want int) {
+			t.Helper()
+			synctest.Wait()
+			if commits != want {
+				t.Errorf("got %d commits, want %d", commits, want)
+			}
+		}
+		time.Sleep(time.Second)
+		settle(90)
+		check(0)
+		time.Sleep(20 * time.Millisecond)
+		check(1)
+		settle(1)
+		start := time.Now()
+		if err := s.flush(t.Context()); err != nil || time.Since(start) > 0 {
+			t.Errorf("flush took %v, %v", time.Since(start), err)
+		}
+		check(2)
+		settle(50)
+		check(2)
+		time.Sleep(time.Second)
+		check(3)
 		closeStore(t, s)
 	})
 }

@@ -9,7 +9,8 @@ import (
 type health struct {
 	journal  error // of the last write, nil when it worked
 	database error // of the last commit
-	readOnly error // an ErrReadOnly: nothing is written until the store is opened again
+	readOnly error // an ErrReadOnly: no money is set aside until the store is opened again
+	stopped  bool  // and the database is not written either
 	damage   error // what verification found
 	since    time.Time
 	verified int64 // lines of the history found intact
@@ -84,11 +85,13 @@ func (s *Store) failDatabase(err error) {
 	s.state.database = err
 	if unsynced(err) {
 		s.stopWriting(err)
+		s.state.stopped = true
 	}
 }
 
-// failSync notes that a sync has failed. There is no way back: what the kernel
-// has dropped, a second sync would not report.
+// failSync notes that a sync of the journal has failed. There is no way back:
+// what the kernel has dropped, a second sync would not report. The database
+// still takes the lines that are known, since it syncs for itself.
 func (s *Store) failSync(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

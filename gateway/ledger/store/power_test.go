@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"syscall"
 	"testing"
@@ -27,7 +29,9 @@ type promise struct {
 // load makes holds and settles most of them, from several goroutines, with
 // batches committed in between.
 func (p *promise) load(t *testing.T, s *Store, r *rand.Rand, n int) {
+	p.mu.Lock()
 	p.held, p.settled, p.tried = map[string]bool{}, map[string]gateway.NanoUSD{}, map[string]gateway.NanoUSD{}
+	p.mu.Unlock()
 	var group sync.WaitGroup
 	for g := range 4 {
 		seed := r.Uint64()
@@ -111,11 +115,16 @@ func TestPowerCutLosesNothingAcknowledged(t *testing.T) {
 	for run := range uint64(runs) {
 		r := rand.New(rand.NewPCG(run, 3))
 		d, dir := newFaultDisk(), t.TempDir()
+		var p promise
 		s, _ := openStore(t, dir, func(o *Options) {
 			o.Full, o.disk, o.rotate, o.boot = true, d, 8<<10, [16]byte{1}
 			o.Wait = time.Minute
 		})
-		var p promise
+		between := rand.New(rand.NewPCG(run, 4))
+		s.opts.commit = func() error {
+			p.cutBetween(t, s, d, between)
+			return nil
+		}
 		p.load(t, s, r, 60)
 		if t.Failed() {
 			return
@@ -133,6 +142,34 @@ func TestPowerCutLosesNothingAcknowledged(t *testing.T) {
 			t.Fatalf("run %d", run)
 		}
 		p.cutOnce(t, s, d, r)
+	}
+}
+
+// cutBetween cuts the power while the writer is about to commit.
+func (p *promise) cutBetween(t *testing.T, s *Store, d *faultDisk, r *rand.Rand) {
+	runtime.Gosched() // others hear that what they wrote is durable
+	p.mu.Lock()
+	then := promise{held: maps.Clone(p.held), settled: maps.Clone(p.settled)}
+	p.mu.Unlock()
+	committed := map[string]gateway.NanoUSD{}
+	err := s.each(context.Background(), "", nil, func(r *row) bool {
+		committed[r.ID] = r.Cost.Total
+		return true
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	for range 3 {
+		files := d.cut(r)
+		p.mu.Lock()
+		then.tried = maps.Clone(p.tried)
+		p.mu.Unlock()
+		found, err := replay(files, [16]byte{2}, false)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		then.kept(t, found, maps.Clone(committed))
 	}
 }
 

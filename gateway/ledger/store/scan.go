@@ -57,12 +57,15 @@ func scan(data []byte, name string, boot [16]byte, lenient bool, visit func(at i
 		seed     = h.seed()
 		sc       = scanned{header: h, end: headerSize}
 		restart  = h.boot != boot || boot == [16]byte{}
-		durable  int64
+		durable  = int64(-1) // not known yet
 		at, size = int64(headerSize), int64(len(data))
 	)
 	for at < size {
 		f, ok := frameAt(data, seed, at)
 		if !ok {
+			if durable < 0 {
+				durable = durableEnd(data, seed)
+			}
 			next := nextFrame(data, seed, at)
 			tail := next < 0
 			switch {
@@ -78,16 +81,31 @@ func scan(data []byte, name string, boot [16]byte, lenient bool, visit func(at i
 			at = next
 			continue
 		}
-		if f.kind == kindMark {
-			var p progress
-			if p.decode(f.body) == nil {
-				durable = max(durable, p.tokens)
+		if f.kind != kindMark {
+			if err := visit(at, f); err != nil {
+				return sc, &CorruptError{File: name, Offset: at, Reason: err.Error()}
 			}
-		} else if err := visit(at, f); err != nil {
-			return sc, &CorruptError{File: name, Offset: at, Reason: err.Error()}
 		}
 		at += f.size
 		sc.end = at
 	}
 	return sc, nil
+}
+
+// durableEnd returns up to where a file is known to have been synced, by all
+// marks that can be read.
+func durableEnd(data []byte, seed uint32) (end int64) {
+	for at := int64(headerSize); at >= 0 && at < int64(len(data)); {
+		f, ok := frameAt(data, seed, at)
+		if !ok {
+			at = nextFrame(data, seed, at)
+			continue
+		}
+		var p progress
+		if f.kind == kindMark && p.decode(f.body) == nil {
+			end = max(end, p.tokens)
+		}
+		at += f.size
+	}
+	return end
 }

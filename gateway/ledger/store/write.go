@@ -120,6 +120,16 @@ func (s *Store) take() bool {
 	return true
 }
 
+// databaseStopped returns an error after a sync of the database has failed.
+func (s *Store) databaseStopped() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.state.stopped {
+		return s.state.readOnly
+	}
+	return nil
+}
+
 // errNoWriter says that there was no connection to be had.
 var errNoWriter = errors.New("no connection to the ledger's database")
 
@@ -158,6 +168,9 @@ const spareChunks = 16
 
 // commitBatch writes the batch; when it fails, it stays.
 func (s *Store) commitBatch() error {
+	if err := s.databaseStopped(); err != nil {
+		return err
+	}
 	b, err := s.commit()
 	if err != nil {
 		s.failDatabase(err)
