@@ -79,10 +79,10 @@ func sizeOf(s sdktrace.ReadOnlySpan) int {
 func attributesSize(kvs []attribute.KeyValue) int {
 	n := len(kvs) * attributeSize
 	for i := range kvs {
-		switch v := &kvs[i].Value; v.Type() {
-		case attribute.STRING:
-			n += len(v.AsString())
-		case attribute.STRINGSLICE:
+		v := &kvs[i].Value
+		if text := v.AsString(); text != "" {
+			n += len(text)
+		} else if v.Type() == attribute.STRINGSLICE {
 			for _, s := range v.AsStringSlice() {
 				n += 16 + len(s)
 			}
