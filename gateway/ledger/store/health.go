@@ -8,6 +8,7 @@ import (
 // health is what fails at present.
 type health struct {
 	journal  error // of the last write, nil when it worked
+	turn     error // of the last time the journal began a new file, or removed an old one
 	database error // of the last commit
 	readOnly error // an ErrReadOnly: no money is set aside until the store is opened again
 	stopped  bool  // and the database is not written either
@@ -40,15 +41,10 @@ type Health struct {
 
 // Health returns how the store does now.
 func (s *Store) Health() Health {
-	var size int64
-	if s.gate.enter(time.Millisecond) {
-		size = s.journal.end
-		s.gate.unlock()
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	h := Health{
-		Since: s.state.since, OpenHolds: len(s.open), JournalBytes: size,
+		Since: s.state.since, OpenHolds: len(s.open), JournalBytes: s.size,
 		QueuedLines: int(s.queued - s.committed), QueuedBytes: s.pending.bytes + s.batch,
 		Lost: s.lost, Verified: s.state.verified, Whole: s.state.whole,
 	}
@@ -61,6 +57,8 @@ func (s *Store) Health() Health {
 		h.Err = unavailable("journal", st.journal)
 	case st.database != nil:
 		h.Err = unavailable("database", st.database)
+	case st.turn != nil:
+		h.Err = unavailable("journal", st.turn)
 	}
 	return h
 }
@@ -73,6 +71,17 @@ func (s *Store) fail(err error) {
 		s.begin("the ledger's journal cannot be written", err)
 	}
 	s.state.journal = err
+}
+
+// failTurn notes that the journal cannot begin a new file, or nil: it can. It
+// grows meanwhile.
+func (s *Store) failTurn(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err != nil && s.state.turn == nil {
+		s.begin("the ledger's journal cannot begin a new file", err)
+	}
+	s.state.turn = err
 }
 
 // failDatabase notes that the database cannot be written.
@@ -108,7 +117,7 @@ func (s *Store) stopWriting(err error) {
 
 // begin notes the begin of a failure. mu is locked.
 func (s *Store) begin(what string, err error) {
-	if s.state.journal == nil && s.state.database == nil {
+	if s.state.journal == nil && s.state.database == nil && s.state.turn == nil {
 		s.state.since = s.opts.Now()
 	}
 	s.log.Error(what, "error", err)

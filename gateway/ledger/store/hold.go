@@ -79,6 +79,7 @@ func (s *Store) append(f []byte, kind byte) (number uint64, err error) {
 		s.state.journal = nil
 	}
 	s.written++
+	s.size = s.journal.end
 	return s.written, nil
 }
 

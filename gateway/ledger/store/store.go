@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -77,6 +78,7 @@ type Store struct {
 	lost      uint64   // settlements that are nowhere
 	written   uint64   // frames, since the start
 	durable   uint64   // of written
+	size      int64    // of the journal\'s newest file
 	state     health
 	closed    bool
 	moved     chan struct{} // closed when a commit has been tried, and replaced
@@ -188,6 +190,9 @@ func newStore(opts Options) *Store {
 // for what has to survive a power cut whatever Options say. begun says that
 // there was a store before.
 func (s *Store) openDatabases(ctx context.Context, begun bool) error {
+	if _, err := os.Stat(s.path); begun && errors.Is(err, fs.ErrNotExist) {
+		return nothingThere(s.path)
+	}
 	if err := createEmpty(s.path); err != nil {
 		return fmt.Errorf("make ledger: %w", err)
 	}

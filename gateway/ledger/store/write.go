@@ -19,15 +19,12 @@ func (s *Store) runWriter() {
 		select {
 		case <-s.wake:
 			s.mu.Lock()
-			now = s.urgent && s.state.database == nil || s.pending.lines >= commitLines && s.state.database == nil
-			wait := commitEvery
-			if s.state.database != nil {
-				wait = retryEvery
-			}
+			failing := s.state.database != nil
+			now = !failing && (s.urgent || s.pending.lines >= commitLines)
 			s.mu.Unlock()
-			if !now && !armed {
+			if !now && !armed { // while it fails, the timer is armed
 				armed = true
-				timer.Reset(wait)
+				timer.Reset(commitEvery)
 			}
 		case <-timer.C:
 			armed, now = false, true
@@ -76,6 +73,12 @@ func (s *Store) reread() error {
 }
 
 func (s *Store) commitJournal() error {
+	if err := s.databaseStopped(); err != nil {
+		return err
+	}
+	if s.writer == nil {
+		return errNoWriter
+	}
 	s.gate.lock()
 	files, err := readJournal(s.opts.Dir)
 	s.gate.unlock()
@@ -99,10 +102,10 @@ func (s *Store) commitJournal() error {
 func (s *Store) takePending() bool {
 	if s.grown() {
 		taken, err := s.rotate()
+		s.failTurn(err)
 		if err == nil {
 			return taken
 		}
-		s.fail(err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -226,6 +229,7 @@ func (s *Store) rotate() (taken bool, err error) {
 	s.mu.Lock()
 	s.durable = s.written
 	before := j.turn(n)
+	s.size = j.end
 	taken = s.take()
 	s.mu.Unlock()
 	if s.opts.Full {
@@ -274,19 +278,23 @@ func (s *Store) retireJournal() error {
 	if len(s.journal.old) == 0 {
 		return nil
 	}
-	if !s.opts.Full {
-		err := s.journal.file.Sync()
-		if err == nil {
-			err = s.opts.disk.syncDir(s.opts.Dir)
-		}
-		if err != nil {
-			s.fail(err)
-			return err
-		}
+	err := s.syncCarried()
+	if err == nil {
+		err = s.journal.removeOld()
 	}
-	if err := s.journal.removeOld(); err != nil {
-		s.fail(err)
-		return err
+	s.failTurn(err)
+	return err
+}
+
+func (s *Store) syncCarried() error {
+	if s.opts.Full { // rotate has done it
+		return nil
+	}
+	if err := s.journal.file.Sync(); err != nil {
+		return fmt.Errorf("sync journal: %w", err)
+	}
+	if err := s.opts.disk.syncDir(s.opts.Dir); err != nil {
+		return fmt.Errorf("sync directory: %w", err)
 	}
 	return nil
 }
