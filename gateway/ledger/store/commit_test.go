@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -73,10 +74,10 @@ func (e sqliteError) Code() int     { return int(e) }
 func TestFailedSyncOfTheDatabaseStopsWriting(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		commits := 0
+		var commits atomic.Int64
 		s, _ := openStore(t, dir, func(o *Options) {
 			o.commit = func() error {
-				commits++
+				commits.Add(1)
 				return sqliteError(sqlite3.SQLITE_IOERR_FSYNC)
 			}
 		})
@@ -89,8 +90,8 @@ func TestFailedSyncOfTheDatabaseStopsWriting(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Minute)
-		if h := s.Health(); !errors.Is(h.Err, ErrReadOnly) || commits != 1 {
-			t.Errorf("%d commits, health %+v", commits, h)
+		if h := s.Health(); !errors.Is(h.Err, ErrReadOnly) || commits.Load() != 1 {
+			t.Errorf("%d commits, health %+v", commits.Load(), h)
 		}
 		if err := s.Held(childHold("c")); !errors.Is(err, ErrReadOnly) {
 			t.Errorf("hold: %v", err)
@@ -114,21 +115,21 @@ func TestFailedSyncOfTheDatabaseStopsWriting(t *testing.T) {
 func TestLinesAreCommittedTogether(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		commits := 0
-		s, _ := openStore(t, dir, func(o *Options) { o.commit = func() error { commits++; return nil } })
+		var commits atomic.Int64
+		s, _ := openStore(t, dir, func(o *Options) { o.commit = func() error { commits.Add(1); return nil } })
 		settle := func(n int) {
 			for range n {
-				if err := settled(s, fmt.Sprint(time.Now().UnixNano(), commits)); err != nil {
+				if err := settled(s, fmt.Sprint(time.Now().UnixNano())); err != nil {
 					t.Fatal(err)
 				}
 				time.Sleep(time.Millisecond)
 			}
 		}
-		check := func(want int) {
+		check := func(want int64) {
 			t.Helper()
 			synctest.Wait()
-			if commits != want {
-				t.Errorf("got %d commits, want %d", commits, want)
+			if got := commits.Load(); got != want {
+				t.Errorf("got %d commits, want %d", got, want)
 			}
 		}
 		time.Sleep(time.Second)
