@@ -114,10 +114,16 @@ func (k *killed) underStreams(n int) []seenStream {
 	defer client.CloseIdleConnections()
 	seen := make([]seenStream, n)
 	var all sync.WaitGroup
+	ended := make(chan struct{}, n)
 	for i := range n {
-		all.Go(func() { seen[i] = streamOnce(client, k.url+"/v1/messages") })
+		all.Go(func() {
+			seen[i] = streamOnce(client, k.url+"/v1/messages")
+			ended <- struct{}{}
+		})
 	}
-	time.Sleep(30*time.Millisecond + rand.N(150*time.Millisecond)) // the kill comes at any moment
+	for range rand.IntN(n / 2) { // the kill comes at any moment, however fast the machine
+		<-ended
+	}
 	k.kill()
 	all.Wait()
 	return seen
