@@ -17,6 +17,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/ccproxy/ccproxy/gateway"
+	"github.com/ccproxy/ccproxy/gateway/guard"
 	"github.com/ccproxy/ccproxy/telemetry/names"
 )
 
@@ -115,12 +116,12 @@ func parseWebhookURL(s string) (u *url.URL, loopback bool, err error) {
 	case u.Fragment != "":
 		return nil, false, errors.New("parameter url: a fragment is never sent")
 	}
-	loopback = isLoopbackHost(u.Hostname())
+	loopback = guard.Loopback(u.Hostname())
 	switch {
 	case u.Scheme != "https" && !(u.Scheme == "http" && loopback):
 		return nil, false, errors.New("parameter url must be https; http is for this machine alone")
-	case literalDenied(u.Hostname(), loopback) != nil:
-		return nil, false, fmt.Errorf("parameter url: %w", literalDenied(u.Hostname(), loopback))
+	case guard.Literal(u.Hostname(), loopback) != nil:
+		return nil, false, fmt.Errorf("parameter url: %w", guard.Literal(u.Hostname(), loopback))
 	}
 	return u, loopback, nil
 }
@@ -128,7 +129,7 @@ func parseWebhookURL(s string) (u *url.URL, loopback bool, err error) {
 // newWebhookTransport uses no proxy, no compression and no address a webhook may not have.
 func newWebhookTransport(loopback bool) *http.Transport {
 	return &http.Transport{
-		DialContext: guardedDialer(loopback).DialContext, ForceAttemptHTTP2: true, TLSHandshakeTimeout: 5 * time.Second,
+		DialContext: guard.Dialer(loopback).DialContext, ForceAttemptHTTP2: true, TLSHandshakeTimeout: 5 * time.Second,
 		TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12}, IdleConnTimeout: 30 * time.Second, MaxIdleConnsPerHost: 16,
 		MaxConnsPerHost: 128, MaxResponseHeaderBytes: 64 << 10, DisableCompression: true,
 	}

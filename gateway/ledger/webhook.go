@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/ccproxy/ccproxy/gateway"
+	"github.com/ccproxy/ccproxy/gateway/guard"
 	"github.com/ccproxy/ccproxy/gateway/ledger/budget"
 	"github.com/ccproxy/ccproxy/telemetry/names"
 )
@@ -46,7 +47,7 @@ func (w *Webhook) check() error {
 		return fmt.Errorf("webhook %s: its url is none", w.Name)
 	case u.User != nil:
 		return fmt.Errorf("webhook %s: its url must not hold a user name or password", w.Name)
-	case u.Scheme != "https" && !(u.Scheme == "http" && isLoopback(u.Hostname())):
+	case u.Scheme != "https" && !(u.Scheme == "http" && guard.Loopback(u.Hostname())):
 		return fmt.Errorf("webhook %s: its url must be https; http is for this machine alone", w.Name)
 	}
 	return nil
@@ -176,7 +177,7 @@ func newPoster(transport http.RoundTripper) *poster {
 		return &poster{transport, transport}
 	}
 	guarded := func(loopback bool) *http.Transport {
-		return &http.Transport{DialContext: dialer(loopback).DialContext, ForceAttemptHTTP2: true, TLSHandshakeTimeout: 5 * time.Second,
+		return &http.Transport{DialContext: guard.Dialer(loopback).DialContext, ForceAttemptHTTP2: true, TLSHandshakeTimeout: 5 * time.Second,
 			TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12}, IdleConnTimeout: 30 * time.Second, MaxIdleConnsPerHost: 1,
 			MaxConnsPerHost: 4, MaxResponseHeaderBytes: maxAnswer, DisableCompression: true}
 	}
@@ -220,7 +221,7 @@ func (p *poster) post(ctx context.Context, w *Webhook, id string, body []byte, n
 		req.Header.Set(HeaderSignature, sign(w.Secret, now, body))
 	}
 	transport := p.plain
-	if isLoopback(req.URL.Hostname()) {
+	if guard.Loopback(req.URL.Hostname()) {
 		transport = p.local
 	}
 	// A round trip, not a client: redirects are answers like others.

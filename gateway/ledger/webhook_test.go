@@ -11,12 +11,12 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"net/netip"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/ccproxy/ccproxy/gateway/guard"
 	"github.com/ccproxy/ccproxy/gateway/ledger/budget"
 	"github.com/ccproxy/ccproxy/telemetry/names"
 )
@@ -314,24 +314,11 @@ func TestMailIsBounded(t *testing.T) {
 }
 
 func TestS31WebhooksReachNoAddressOfTheMachineOrItsCloud(t *testing.T) {
-	for address, want := range map[string][2]bool{ // without and with loopback
-		"93.184.216.34": {true, true}, "10.1.2.3": {true, true}, "192.168.1.1": {true, true}, "2606:2800:220:1::1": {true, true}, "fd12::1": {true, true},
-		"127.0.0.1": {false, true}, "::1": {false, true}, "::ffff:127.0.0.1": {false, true}, "127.255.1.1": {false, true},
-		"169.254.169.254": {}, "::ffff:169.254.169.254": {}, "fe80::1": {}, "fe80::1%eth0": {}, "0.0.0.0": {}, "::": {}, "0.1.2.3": {},
-		"224.0.0.1": {}, "ff02::1": {}, "255.255.255.255": {}, "240.0.0.1": {}, "100.100.100.200": {}, "168.63.129.16": {}, "192.0.0.192": {},
-		"fd00:ec2::254": {}, "fd20:ce::254": {}, "2002:7f00:1::": {}, "2001::1": {}, "::7f00:1": {}, "fec0::1": {}, "::ffff:0:127.0.0.1": {},
-		"64:ff9b::7f00:1": {}, "64:ff9b::a9fe:a9fe": {}, "64:ff9b::5db8:d822": {true, true}, "64:ff9b:1::1": {},
-	} {
-		a := netip.MustParseAddr(address)
-		if got := [2]bool{reachable(a, false), reachable(a, true)}; got != want {
-			t.Errorf("%s: got %v, want %v", address, got, want)
-		}
-	}
 	p := newPoster(nil)
 	defer p.close()
 	for _, url := range []string{"https://169.254.169.254/", "https://0.0.0.0:1/", "https://[fe80::1]/", "https://[64:ff9b::7f00:1]/"} {
 		w := Webhook{Name: "w", URL: url}
-		if err := p.post(context.Background(), &w, "id", nil, noon); !errors.Is(err, errAddress) {
+		if err := p.post(context.Background(), &w, "id", nil, noon); !errors.Is(err, guard.ErrAddress) {
 			t.Errorf("%s: got %v, want that it is not dialled", url, err)
 		}
 	}

@@ -1,4 +1,6 @@
-package hooks
+// Package guard keeps what the gateway calls of its own accord, such as webhooks,
+// away from addresses that lead back into the machine or its cloud.
+package guard
 
 import (
 	"errors"
@@ -10,25 +12,26 @@ import (
 	"time"
 )
 
-// errAddress says that an address is none a webhook may have.
-var errAddress = errors.New("the address is not allowed for a webhook")
+// ErrAddress says that an address is none a webhook may have.
+var ErrAddress = errors.New("the address is not allowed for a webhook")
 
-// guardedDialer dials only addresses a webhook may have. They are judged after resolution, on every dial, so that a name
+// Dialer dials only addresses a webhook may have, this machine's only with
+// loopback. They are judged after resolution, on every dial, so that a name
 // cannot lead elsewhere than it did when it was configured.
-func guardedDialer(loopback bool) *net.Dialer {
+func Dialer(loopback bool) *net.Dialer {
 	return &net.Dialer{
 		Timeout: 3 * time.Second, KeepAlive: 15 * time.Second,
 		Control: func(_, address string, _ syscall.RawConn) error {
 			ap, err := netip.ParseAddrPort(address)
 			if err != nil {
-				return errAddress
+				return ErrAddress
 			}
-			return deniedAddress(ap.Addr(), loopback)
+			return denied(ap.Addr(), loopback)
 		},
 	}
 }
 
-// The blocks that are refused beside those netip knows.
+// The blocks that are refused beside those netip knows. Read-only.
 var deniedPrefixes = []netip.Prefix{
 	netip.MustParsePrefix("0.0.0.0/8"),          // this network (RFC 1122)
 	netip.MustParsePrefix("240.0.0.0/4"),        // reserved, broadcast
@@ -43,7 +46,7 @@ var deniedPrefixes = []netip.Prefix{
 	netip.MustParsePrefix("::ffff:0:0:0/96"),    // translated IPv4 (RFC 2765)
 }
 
-// The blocks of IPv6 that carry an IPv4 address, and where.
+// The blocks of IPv6 that carry an IPv4 address, and where. Read-only.
 var embedded = []struct {
 	prefix netip.Prefix
 	at     int
@@ -53,36 +56,36 @@ var embedded = []struct {
 	{netip.MustParsePrefix("::/96"), 12},        // IPv4-compatible
 }
 
-// deniedAddress returns errAddress for what could reach the machine itself, its cloud's metadata or many machines at once.
+// denied returns ErrAddress for what could reach the machine itself, its cloud's metadata or many machines at once.
 // Private networks are allowed: that is where such services live.
-func deniedAddress(a netip.Addr, loopback bool) error {
+func denied(a netip.Addr, loopback bool) error {
 	a = a.Unmap().WithZone("")
 	switch {
 	case !a.IsValid() || a.IsUnspecified() || a.IsMulticast() || a.IsLinkLocalUnicast():
-		return errAddress
+		return ErrAddress
 	case a.IsLoopback():
 		if loopback {
 			return nil
 		}
-		return errAddress
+		return ErrAddress
 	}
 	for _, p := range deniedPrefixes {
 		if p.Contains(a) {
-			return errAddress
+			return ErrAddress
 		}
 	}
 	for _, e := range embedded {
 		if a.Is6() && e.prefix.Contains(a) {
 			b := a.As16()
 			// Loopback is never meant in disguise.
-			return deniedAddress(netip.AddrFrom4([4]byte(b[e.at:e.at+4])), false)
+			return denied(netip.AddrFrom4([4]byte(b[e.at:e.at+4])), false)
 		}
 	}
 	return nil
 }
 
-// isLoopbackHost reports whether the host of a URL plainly names this machine.
-func isLoopbackHost(host string) bool {
+// Loopback reports whether the host of a URL plainly names this machine.
+func Loopback(host string) bool {
 	if strings.EqualFold(host, "localhost") {
 		return true
 	}
@@ -90,13 +93,13 @@ func isLoopbackHost(host string) bool {
 	return err == nil && a.Unmap().IsLoopback()
 }
 
-// literalDenied judges a host that is an IP address, so that configuration is refused and not only each call.
-func literalDenied(host string, loopback bool) error {
+// Literal judges a host that is an IP address, so that configuration is refused and not only each call.
+func Literal(host string, loopback bool) error {
 	a, err := netip.ParseAddr(host)
 	if err != nil {
 		return nil
 	}
-	if err := deniedAddress(a, loopback); err != nil {
+	if err := denied(a, loopback); err != nil {
 		return fmt.Errorf("%s: %w", host, err)
 	}
 	return nil

@@ -1,4 +1,4 @@
-package hooks
+package guard
 
 import (
 	"errors"
@@ -22,11 +22,11 @@ func TestAddressesAWebhookMayNotHave_S31(t *testing.T) {
 		{"2002:7f00:1::", false, false}, {"2002:a9fe:a9fe::1", false, false}, {"::127.0.0.1", true, false}, {"::ffff:0:7f00:1", false, false}, {"2001::1", false, false},
 		{"fec0::1", false, false},
 	} {
-		if got := deniedAddress(netip.MustParseAddr(c.addr), c.loopback) == nil; got != c.allow {
+		if got := denied(netip.MustParseAddr(c.addr), c.loopback) == nil; got != c.allow {
 			t.Errorf("%s, loopback %v: got allowed %v, want %v", c.addr, c.loopback, got, c.allow)
 		}
 	}
-	if deniedAddress(netip.Addr{}, true) == nil {
+	if denied(netip.Addr{}, true) == nil {
 		t.Error("got no address allowed")
 	}
 }
@@ -42,15 +42,15 @@ func TestDialerJudgesTheAddressAfterResolution_S31(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, host := range []string{"127.0.0.1", "localhost", "::ffff:127.0.0.1", "0.0.0.0"} {
-		c, err := guardedDialer(false).DialContext(t.Context(), "tcp", net.JoinHostPort(host, port))
+		c, err := Dialer(false).DialContext(t.Context(), "tcp", net.JoinHostPort(host, port))
 		if err == nil {
 			c.Close()
 		}
-		if !errors.Is(err, errAddress) {
-			t.Errorf("%s: got %v, want %v", host, err, errAddress)
+		if !errors.Is(err, ErrAddress) {
+			t.Errorf("%s: got %v, want %v", host, err, ErrAddress)
 		}
 	}
-	c, err := guardedDialer(true).DialContext(t.Context(), "tcp", l.Addr().String())
+	c, err := Dialer(true).DialContext(t.Context(), "tcp", l.Addr().String())
 	if err != nil {
 		t.Fatalf("loopback, allowed: %v", err)
 	}
