@@ -23,6 +23,9 @@ type Config struct {
 	// Full makes holds and settlements survive a power cut, at the price of
 	// waiting for the disk; they survive the death of the process in any case.
 	Full bool
+	// Wait bounds how long a hold waits for a ledger that falls behind, before the
+	// request is refused; 0: 250 ms.
+	Wait time.Duration
 	// Node names this process in lines; "": the host's name.
 	Node string
 	Settings
@@ -116,7 +119,7 @@ func Open(ctx context.Context, cfg Config) (*Ledger, error) {
 		return nil, err
 	}
 	cfg.setDefaults()
-	st, found, err := store.Open(ctx, store.Options{Dir: cfg.Dir, Full: cfg.Full, Log: cfg.Log, Now: cfg.Clock.Wall})
+	st, found, err := store.Open(ctx, store.Options{Dir: cfg.Dir, Full: cfg.Full, Log: cfg.Log, Now: cfg.Clock.Wall, Wait: cfg.Wait})
 	if err != nil {
 		return nil, err
 	}

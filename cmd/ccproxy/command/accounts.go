@@ -87,7 +87,7 @@ func (m *accounts) open(ctx context.Context, s *storage, cfg *config.Config, all
 		return err
 	}
 	m.ledger, err = ledger.Open(ctx, ledger.Config{
-		Dir: s.dir, Full: cfg.Storage.Synchronous == "full", Settings: settings, Alerted: m.alerts.raise, Alias: m.alias, Log: m.log,
+		Dir: s.dir, Full: cfg.Storage.Synchronous == "full", Wait: cfg.Timeouts.Hold, Settings: settings, Alerted: m.alerts.raise, Alias: m.alias, Log: m.log,
 	})
 	if err != nil {
 		return err // of a damaged ledger this says more than the keys can

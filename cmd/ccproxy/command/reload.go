@@ -133,6 +133,7 @@ func needsRestart(old, now *config.Config) []string {
 		{"server.public_name", old.Server.PublicName, now.Server.PublicName},
 		{"server.tls", old.Server.TLS.Cert != "", now.Server.TLS.Cert != ""},
 		{"storage", old.Storage, now.Storage},
+		{"timeouts.hold", old.Timeouts.Hold, now.Timeouts.Hold},
 		{"ccproxy.debug", old.CCProxy.Debug, now.CCProxy.Debug},
 		{"ccproxy.metrics_enabled", old.CCProxy.MetricsEnabled, now.CCProxy.MetricsEnabled},
 		{"ccproxy.logging", old.CCProxy.Logging, now.CCProxy.Logging},

@@ -31,7 +31,7 @@ func defaultTimeouts() Timeouts {
 		DisconnectDrain: 30 * time.Second,
 		Drain:           30 * time.Second, TelemetryFlush: 5 * time.Second,
 		Hook: 2 * time.Second, Moderation: 3 * time.Second,
-		Hold: 250 * time.Millisecond, Store: 100 * time.Millisecond,
+		Hold:      250 * time.Millisecond,
 		RetryBase: 500 * time.Millisecond, RetryWait: 20 * time.Second, RetryAfter: 5 * time.Minute, Reload: 200 * time.Millisecond,
 	}
 }
@@ -57,7 +57,6 @@ func (d *decoder) bounds(c *Config) {
 	within(d, "timeouts.hook", &t.Hook, "timeouts.request", t.Request)
 	within(d, "timeouts.moderation", &t.Moderation, "timeouts.request", t.Request)
 	within(d, "timeouts.hold", &t.Hold, "timeouts.request", t.Request)
-	within(d, "timeouts.store", &t.Store, "timeouts.hold", t.Hold)
 	if need := t.Drain + t.TelemetryFlush; t.Exit < need {
 		d.failAt("timeouts.exit", "%s is less than drain and telemetry_flush together (%s); change one", formatDuration(t.Exit), formatDuration(need))
 	}

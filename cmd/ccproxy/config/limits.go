@@ -70,9 +70,8 @@ type Timeouts struct {
 	Exit           time.Duration `yaml:"exit" check:"positive"`
 	Hook           time.Duration `yaml:"hook" check:"positive"`
 	Moderation     time.Duration `yaml:"moderation" check:"positive"`
-	// Hold is the wait for a budget hold, Store for one call to the store.
-	Hold  time.Duration `yaml:"hold" check:"positive"`
-	Store time.Duration `yaml:"store" check:"positive"`
+	// Hold is the wait for a ledger that falls behind, before a request is refused.
+	Hold time.Duration `yaml:"hold" check:"positive"`
 	// RetryBase is the longest wait before a first retry whose provider does not say when to come back; it doubles.
 	RetryBase time.Duration `yaml:"retry_base" check:"positive"`
 	// RetryWait is the longest an exchange waits before it asks the same target again; a provider that wants more is not
