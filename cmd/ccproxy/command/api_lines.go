@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"regexp"
 	"slices"
 	"time"
@@ -82,14 +83,19 @@ func viewTokens(u *gateway.Usage) spendTokens {
 	}
 }
 
-// serveLines answers GET /api/spend/lines?limit= and what picks lines: the newest, newest first.
-func (m *accounts) serveLines(w http.ResponseWriter, r *http.Request) {
-	q, err := readQuery(r, append([]string{"limit"}, spendParameters...)...)
+// readLines reads the parameters that pick lines, and one more.
+func readLines(r *http.Request, more string) (url.Values, store.Filter, error) {
+	q, err := readQuery(r, append([]string{more}, spendParameters...)...)
 	if err != nil {
-		refuseJSON(w, http.StatusBadRequest, err)
-		return
+		return nil, store.Filter{}, err
 	}
 	f, _, err := lineFilter(q, time.Now())
+	return q, f, err
+}
+
+// serveLines answers GET /api/spend/lines?limit= and what picks lines: the newest, newest first.
+func (m *accounts) serveLines(w http.ResponseWriter, r *http.Request) {
+	q, f, err := readLines(r, "limit")
 	if err != nil {
 		refuseJSON(w, http.StatusBadRequest, err)
 		return
@@ -226,12 +232,7 @@ func unhurried(w http.ResponseWriter) {
 
 // serveExport answers GET /api/spend/export?format=jsonl|csv and what picks lines, oldest first.
 func (m *accounts) serveExport(w http.ResponseWriter, r *http.Request) {
-	q, err := readQuery(r, append([]string{"format"}, spendParameters...)...)
-	if err != nil {
-		refuseJSON(w, http.StatusBadRequest, err)
-		return
-	}
-	f, _, err := lineFilter(q, time.Now())
+	q, f, err := readLines(r, "format")
 	if err != nil {
 		refuseJSON(w, http.StatusBadRequest, err)
 		return
