@@ -357,6 +357,25 @@ func TestWhatIsNoFaultOfTheTargetOpensNoCircuit(t *testing.T) {
 	}
 }
 
+// TestRequestThatIsSentAgainCountsOnceAgainstItsTarget: what fails for its own sake fails every time, and must not keep
+// others from the target.
+func TestRequestThatIsSentAgainCountsOnceAgainstItsTarget(t *testing.T) {
+	r := newRig(t, rigConfig{snapshot: func(s *gateway.Snapshot) {
+		healthy(s)
+		s.Limits.RetryBudget, s.Limits.RetryBase = 1, time.Millisecond
+	}})
+	for range 4 {
+		r.ask(apis[0], false, "status=500")
+		if x, _ := r.exchange(); len(x.Final().Sends) < 2 {
+			t.Fatalf("got %d sends: nothing was sent again", len(x.Final().Sends))
+		}
+	}
+	if got := r.ask(apis[0], false, ""); got.status != 200 {
+		t.Errorf("after four bad requests a good one got %d %s", got.status, got.body)
+	}
+	r.exchange()
+}
+
 func TestU17BrokenStreamsOpenTheCircuit(t *testing.T) {
 	for _, step := range []string{"reset_after=3", "truncate_after=3", "error_after=3"} {
 		r := newRig(t, rigConfig{snapshot: healthy})

@@ -288,6 +288,7 @@ type upstream struct {
 	dog    *watchdog
 	trial  Trial // with the target's circuit; nil: none
 	passed bool  // the trial has ended well
+	voted  bool  // an earlier send has counted against the target
 }
 
 // run sends until there is an answer or no sense in sending again, and relays.

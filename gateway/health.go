@@ -151,6 +151,10 @@ func (u *upstream) judge(reason string) {
 		u.trial.End(VerdictNone, 0)
 	default:
 		v, d := u.verdict(e, reason)
+		if v == VerdictBad && u.voted {
+			v, d = VerdictNone, 0 // sent again, what fails for its own sake fails again
+		}
+		u.voted = u.voted || v == VerdictBad
 		u.trial.End(v, d)
 	}
 	u.trial = nil

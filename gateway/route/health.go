@@ -40,6 +40,7 @@ const (
 // What opens a circuit, and for how long.
 const (
 	failuresInRow = 5
+	longestRow    = 50 // failures in a row that are enough whatever the traffic
 	windowStep    = 5 * time.Second
 	windowSteps   = 6
 	windowLeast   = 20 // trials in the window
@@ -175,7 +176,7 @@ func (c *circuit) count(now time.Time, v gateway.Verdict, d time.Duration) {
 	case gateway.VerdictBad:
 		c.inRow++
 		c.part(now).bad++
-		if c.inRow >= failuresInRow || c.mostlyBad(now) {
+		if c.inRow >= c.row(now) || c.mostlyBad(now) {
 			c.trip(now, d)
 		}
 	case gateway.VerdictThrottled:
@@ -216,14 +217,27 @@ func (c *circuit) part(now time.Time) *tally {
 }
 
 func (c *circuit) mostlyBad(now time.Time) bool {
+	good, bad := c.sums(now)
+	return good+bad >= windowLeast && bad >= good
+}
+
+// row is how many failures in a row open the circuit: more where there is much
+// traffic, or else a target that fails one time in six would be kept from all
+// five good ones whenever chance lines up five bad ones.
+func (c *circuit) row(now time.Time) int {
+	good, bad := c.sums(now)
+	return min(longestRow, max(failuresInRow, (good+bad)/20))
+}
+
+// sums are the trials of the window.
+func (c *circuit) sums(now time.Time) (good, bad int) {
 	oldest := now.UnixNano()/int64(windowStep) - windowSteps
-	good, bad := 0, 0
 	for _, p := range c.window {
 		if p.step > oldest {
 			good, bad = good+p.good, bad+p.bad
 		}
 	}
-	return good+bad >= windowLeast && bad >= good
+	return good, bad
 }
 
 func (c *circuit) state(now time.Time) State {

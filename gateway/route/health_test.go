@@ -2,6 +2,7 @@ package route
 
 import (
 	"maps"
+	"math/rand/v2"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -320,4 +321,28 @@ func BenchmarkHealth(b *testing.B) {
 		trial, _ := h.Enter(sick)
 		trial.End(gateway.VerdictGood, 0)
 	}
+}
+
+// TestU28TargetThatFailsNowAndThenIsNotCutOff: five bad trials line up by chance where there is much traffic; to keep from
+// the target then would fail far more than it does. An outage is noticed all the same.
+func TestU28TargetThatFailsNowAndThenIsNotCutOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, r := NewHealth(), rand.New(rand.NewPCG(1, 2))
+		for i := range 50_000 {
+			trial, wait := h.Enter(sick)
+			if trial == nil {
+				t.Fatalf("refused for %v at trial %d", wait, i)
+			}
+			v := gateway.VerdictGood
+			if i > 100 && r.IntN(6) == 0 {
+				v = gateway.VerdictBad
+			}
+			trial.End(v, 0)
+			time.Sleep(2 * time.Millisecond)
+		}
+		trial, _ := h.Enter(sick)
+		trial.End(gateway.VerdictGood, 0)
+		fail(t, h, longestRow, 0)
+		refused(t, h, 750*time.Millisecond, time.Second)
+	})
 }

@@ -260,7 +260,8 @@ func TestMixedTrafficLeavesNoHoldAndOneSum(t *testing.T) {
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 32}}
 	defer client.CloseIdleConnections()
 	var left, refused atomic.Int64
-	left.Store(int64(full(2000, 100_000)))
+	n := int64(full(2000, 100_000))
+	left.Store(n)
 	var all sync.WaitGroup
 	for range 24 {
 		all.Go(func() {
@@ -288,6 +289,9 @@ func TestMixedTrafficLeavesNoHoldAndOneSum(t *testing.T) {
 		t.Errorf("%d requests were refused, though no budget is near its limit", n)
 	}
 	total := r.sumsAgree()
+	if total.Requests < n*8/10 { // a circuit may open for a second, and some leave before anything is sent
+		t.Errorf("only %d of %d requests came to a target", total.Requests, n)
+	}
 	if want := float64(total.Cost) / 1e9; spans.sum < want-1e-6 || spans.sum > want+1e-6 {
 		t.Errorf("the spans add up to %.9f, the ledger to %.9f", spans.sum, want)
 	}
